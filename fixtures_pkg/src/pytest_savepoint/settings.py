@@ -1,0 +1,341 @@
+"""Every setting, declared once, and the one reader of flags, environment and pyproject.toml.
+
+`SETTINGS` is the table from which the command line, the action's inputs, the pytest options, the schema and the
+docs are made or against which they are checked. A name is snake_case here, kebab-case for people, and
+SAVEPOINT_UPPER_CASE in the environment. Precedence: flag > environment > pyproject.toml > default.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_savepoint.errors import SettingsError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ["SETTINGS", "Secret", "Setting", "Settings", "read_settings"]
+
+
+class Secret(str):
+    """A text that never shows itself: `repr` and `format` give `***`; `reveal()` gives the text."""
+
+    def __repr__(self) -> str:
+        return "'***'" if self else "''"
+
+    def __format__(self, spec: str) -> str:
+        return "***" if self else ""
+
+    def __str__(self) -> str:
+        return "***" if self else ""
+
+    def reveal(self) -> str:
+        """The text itself, for the one place that needs it."""
+        return "".join(self)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list):
+        return ",".join(_text(part) for part in value)
+    if isinstance(value, str | int | float):
+        return str(value).strip()
+    raise ValueError("a text")
+
+
+def _flag(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if value in ("true", "false"):
+        return value == "true"
+    raise ValueError("true or false")
+
+
+def _seconds(value: object) -> float:
+    try:
+        number = float(str(value))
+    except ValueError:
+        raise ValueError("a number of seconds") from None
+    if not 0 < number < 86_400:
+        raise ValueError("a number of seconds between 0 and 86400")
+    return number
+
+
+def _percent(value: object) -> float | None:
+    if value is None or value == "":
+        return None
+    try:
+        number = float(str(value))
+    except ValueError:
+        raise ValueError("a percentage from 0 to 100") from None
+    if not 0 <= number <= 100:
+        raise ValueError("a percentage from 0 to 100")
+    return number
+
+
+def _workers(value: object) -> str:
+    text = str(value).strip()
+    if text == "auto" or (text.isdigit() and int(text) <= 256):
+        return text
+    raise ValueError("auto, or a number of workers from 0 to 256")
+
+
+def _version(value: object) -> str:
+    text = str(value).strip()
+    if text == "" or (text.isdigit() and 14 <= int(text) <= 99):
+        return text
+    raise ValueError("a PostgreSQL major version such as 16 (14 is the oldest)")
+
+
+def _reference(value: object) -> str:
+    text = _text(value)
+    module, colon, attribute = text.partition(":")
+    if text == "" or (colon and _dotted(module) and _dotted(attribute)):
+        return text
+    raise ValueError("module:attribute, such as app.main:app")
+
+
+def _dotted(text: str) -> bool:
+    return all(part.isidentifier() for part in text.split("."))
+
+
+def _names(value: object) -> tuple[str, ...]:
+    parts = value if isinstance(value, list | tuple) else str(value).split(",")
+    names = tuple(str(part).strip() for part in parts if str(part).strip())
+    if all(name.isidentifier() for name in names):
+        return names
+    raise ValueError("names of environment variables, separated by commas")
+
+
+def _secret(value: object) -> Secret:
+    return Secret(value if isinstance(value, Secret) else _text(value))
+
+
+def _server_settings(value: object) -> dict[str, str]:
+    if isinstance(value, dict):
+        return {str(name): str(text).lower() if isinstance(text, bool) else str(text) for name, text in value.items()}
+    pairs: dict[str, str] = {}
+    for part in filter(None, (part.strip() for part in str(value).split(","))):
+        name, equals, text = part.partition("=")
+        if not equals or not name.strip():
+            raise ValueError("name=value pairs separated by commas, such as fsync=on,work_mem=64MB")
+        pairs[name.strip()] = text.strip()
+    return pairs
+
+
+def _choice(*choices: str) -> Callable[[object], str]:
+    def parse(value: object) -> str:
+        if value in choices:
+            return str(value)
+        near = difflib.get_close_matches(str(value), choices, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise ValueError(f"one of {', '.join(choices)}{hint}")
+
+    parse.choices = choices  # type: ignore[attr-defined]
+    return parse
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: its snake_case name, how its text is read, its default, and one sentence for people."""
+
+    name: str
+    parse: Callable[[object], Any]
+    default: Any
+    help: str
+    plugin: bool = False
+    """Plain pytest knows it too, as --savepoint-NAME."""
+
+    @property
+    def kebab(self) -> str:
+        return self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        return f"SAVEPOINT_{self.name.upper()}"
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        return getattr(self.parse, "choices", ())
+
+    @property
+    def secret(self) -> bool:
+        return self.parse is _secret
+
+
+SETTINGS: tuple[Setting, ...] = (
+    # -- isolation ------------------------------------------------------------------------------------------------
+    Setting("isolation", _choice("savepoint", "none"), "savepoint",
+            "How a test is undone: savepoint (rolled back), or none (observe only, your own fixtures stay in charge).",
+            plugin=True),
+    Setting("sandbox_timeout", _seconds, 10.0,
+            "Seconds that one session may wait for another's transaction in a test before both are named.",
+            plugin=True),
+    # -- server ---------------------------------------------------------------------------------------------------
+    Setting("provider", _choice("auto", "url", "system", "embedded", "container"), "auto",
+            "Where PostgreSQL comes from: a given server-url, the machine's own binaries, the embedded wheel, or a "
+            "container; auto picks in that order and says why.", plugin=True),
+    Setting("server_url", _secret, Secret(""),
+            "A PostgreSQL server on which databases may be created, as postgresql://user:password@host:port/postgres.",
+            plugin=True),
+    Setting("trusted_host", _text, "",
+            "The exact host of server-url that may be used although it is not this machine.", plugin=True),
+    Setting("postgres_version", _version, "",
+            "The PostgreSQL major version that is wanted, such as 16; empty takes what is there.", plugin=True),
+    Setting("postgres_image", _text, "",
+            "The image of the container; empty takes postgres:<postgres-version>.", plugin=True),
+    Setting("postgres_settings", _server_settings, {},
+            "Server settings that override our test tuning, such as fsync=on,work_mem=64MB.", plugin=True),
+    Setting("server_timeout", _seconds, 60.0, "Seconds to wait until the server answers.", plugin=True),
+    # -- template -------------------------------------------------------------------------------------------------
+    Setting("schema", _choice("auto", "alembic", "metadata", "command", "none"), "auto",
+            "What builds the template database: alembic (an alembic.ini was found), metadata (create_all), a command, "
+            "or none (an empty database); auto picks.", plugin=True),
+    Setting("alembic_config", _text, "alembic.ini", "The Alembic configuration file, from the project's folder.",
+            plugin=True),
+    Setting("metadata", _reference, "", "The SQLAlchemy MetaData or declarative base, as module:attribute.",
+            plugin=True),
+    Setting("migrate_command", _text, "",
+            "A command that builds the schema of the database whose URL is in its environment.", plugin=True),
+    Setting("database_url_env", _names, ("DATABASE_URL",),
+            "The environment variables in which the application and its migrations look for the database URL.",
+            plugin=True),
+    # -- application ----------------------------------------------------------------------------------------------
+    Setting("app", _reference, "", "The ASGI application for the client fixture, as module:attribute.", plugin=True),
+    Setting("get_db", _reference, "",
+            "The dependency that gives a session to routes, as module:attribute; overridden while client is used.",
+            plugin=True),
+    # -- suite ----------------------------------------------------------------------------------------------------
+    Setting("workers", _workers, "auto", "Number of xdist workers; 0 runs in one process."),
+    Setting("python", _text, "",
+            "The interpreter of your environment; empty takes the active environment, else makes one."),
+    Setting("install", _text, "",
+            "The command that installs your dependencies; empty detects uv.lock, poetry.lock, pdm.lock, requirements "
+            "files and pyproject.toml; none installs nothing."),
+    Setting("pytest_args", _text, "", "Further arguments for pytest, as in a shell."),
+    # -- coverage -------------------------------------------------------------------------------------------------
+    Setting("coverage", _flag, True, "Measure coverage with branches."),
+    Setting("coverage_fail_under", _percent, None, "Fail with exit code 4 when total coverage is below this percentage."),
+    Setting("patch_coverage_fail_under", _percent, None,
+            "Fail with exit code 4 when coverage of the changed lines is below this percentage."),
+    Setting("compare_to", _text, "",
+            "The branch or commit that changed lines are counted from; empty takes the pull request's base."),
+    # -- report ---------------------------------------------------------------------------------------------------
+    Setting("report", _text, ".savepoint", "The folder for report.json, comment.md, junit.xml and coverage.xml."),
+    Setting("comment", _flag, True, "Post or update the one comment on the pull request."),
+    Setting("github_token", _secret, Secret(""), "The token that posts the comment."),
+)
+
+BY_NAME = {setting.name: setting for setting in SETTINGS}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The values in force for one run, and where each came from; read them as attributes."""
+
+    values: Mapping[str, Any]
+    sources: Mapping[str, str]
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.values[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def environment(self) -> dict[str, str]:
+        """The values that are not defaults, as variables for a child process."""
+        return {
+            setting.variable: _as_text(self.values[setting.name])
+            for setting in SETTINGS
+            if self.sources[setting.name] != "default"
+        }
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, Secret):
+        return value.reveal()
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return ",".join(value)
+    if isinstance(value, dict):
+        return ",".join(f"{name}={text}" for name, text in value.items())
+    return "" if value is None else str(value)
+
+
+def read_settings(
+    project: Path, *, flags: Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None
+) -> Settings:
+    """Read every setting from flags, environment and the project's pyproject.toml.
+
+    :param project: the folder that holds pyproject.toml.
+    :param flags: values by snake_case name; a missing name or None is not set.
+    :param environ: defaults to `os.environ`.
+    :raises SettingsError: with all faults at once.
+    """
+    environ = os.environ if environ is None else environ
+    flags = flags or {}
+    table, faults = _pyproject_table(project)
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for setting in SETTINGS:
+        raw, source = _first_given(setting, flags, environ, table)
+        sources[setting.name] = source
+        try:
+            values[setting.name] = setting.default if source == "default" else setting.parse(raw)
+        except ValueError as wanted:
+            shown = "***" if setting.secret else repr(raw)
+            faults.append(f"{setting.kebab} is {shown} (from {source}); it takes {wanted}.")
+    faults += _faults_between(values, sources)
+    if faults:
+        raise SettingsError("\n".join(faults))
+    return Settings(values, sources)
+
+
+def _first_given(
+    setting: Setting, flags: Mapping[str, object], environ: Mapping[str, str], table: Mapping[str, object]
+) -> tuple[object, str]:
+    if flags.get(setting.name) is not None:
+        return flags[setting.name], f"--{setting.kebab}"
+    # A composite action maps every input, so an input that was not given arrives as an empty variable.
+    if environ.get(setting.variable):
+        return environ[setting.variable], setting.variable
+    if setting.kebab in table:
+        return table[setting.kebab], "pyproject.toml"
+    return None, "default"
+
+
+def _pyproject_table(project: Path) -> tuple[dict[str, object], list[str]]:
+    try:
+        with (project / "pyproject.toml").open("rb") as file:
+            table = tomllib.load(file).get("tool", {}).get("savepoint", {})
+    except FileNotFoundError:
+        return {}, []
+    except tomllib.TOMLDecodeError as error:
+        return {}, [f"{project / 'pyproject.toml'} cannot be read: {error}."]
+    known = {setting.kebab for setting in SETTINGS if not setting.secret or setting.name == "server_url"}
+    faults = []
+    for name in table:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else "."
+            faults.append(f"[tool.savepoint] has no setting {name!r}{hint}")
+    return {name: value for name, value in table.items() if name in known}, faults
+
+
+def _faults_between(values: Mapping[str, Any], sources: Mapping[str, str]) -> list[str]:
+    faults = []
+    if values.get("provider") == "url" and not values.get("server_url"):
+        faults.append("provider is url, but server-url is empty; set SAVEPOINT_SERVER_URL.")
+    if values.get("schema") == "metadata" and not values.get("metadata"):
+        faults.append("schema is metadata, but metadata is empty; set it to module:attribute.")
+    if values.get("schema") == "command" and not values.get("migrate_command"):
+        faults.append("schema is command, but migrate-command is empty.")
+    return faults
