@@ -33,16 +33,17 @@ def in_container(*arguments: str, command: str) -> subprocess.CompletedProcess[s
 
 def test_user_database_initdb_arguments_and_server_flags_are_honoured() -> None:
     shown = in_container(
-        "-e", "POSTGRES_USER=o'neil", "-e", 'POSTGRES_DB=the "app"', "-e", "POSTGRES_PASSWORD=p w",
+        "-e", "POSTGRES_USER=Mrs Neil", "-e", 'POSTGRES_DB=the "app"', "-e", "POSTGRES_PASSWORD=p w",
         "-e", "POSTGRES_INITDB_ARGS=--locale=C.UTF-8 --data-checksums", IMAGE, "-c", "fsync=off",
-        command="""PGPASSWORD='p w' psql --host 127.0.0.1 --username "o'neil" --dbname 'the "app"' -At \
+        command="""PGPASSWORD='p w' psql --host 127.0.0.1 --username "Mrs Neil" --dbname 'the "app"' -At \
             -c "select current_user, current_database(), current_setting('fsync'), current_setting('lc_collate'),
                 current_setting('data_checksums')" """,
     )  # fmt: skip
-    assert shown.stdout.strip() == "o'neil|the \"app\"|off|C.UTF-8|on", shown.stderr
+    assert shown.stdout.strip() == "Mrs Neil|the \"app\"|off|C.UTF-8|on", shown.stderr
 
 
 def test_scripts_of_the_init_folder_run_before_the_port_opens(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
     (tmp_path / "1.sql").write_text("CREATE EXTENSION citext; CREATE TABLE made (by text);")
     (tmp_path / "2.sh").write_text("""psql --username "$POSTGRES_USER" -c "INSERT INTO made VALUES ('shell')" """)
     shown = in_container(

@@ -45,7 +45,7 @@ run_script() {
 
 fill_cluster() {
     # On a socket only, so that whoever waits for the port meets the finished server.
-    pg_ctl --wait start -o "-c listen_addresses='' $*"
+    pg_ctl --wait start -o "-c listen_addresses='' ${*@Q}"
     create_database
     local script
     for script in /docker-entrypoint-initdb.d/*; do
@@ -73,9 +73,7 @@ if [[ ! -s $PGDATA/PG_VERSION ]]; then
     fi
     export PGPASSWORD=$POSTGRES_PASSWORD
     create_cluster
-    shift
-    fill_cluster "$(printf '%q ' "$@")"
-    set -- postgres "$@"
+    fill_cluster "${@:2}"
     unset PGPASSWORD
     echo "PostgreSQL init process complete; ready for start up."
 fi
