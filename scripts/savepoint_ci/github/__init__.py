@@ -1,0 +1,1 @@
+"""GitHub's side: the runner's files, the event that started us, the API, and the one comment."""

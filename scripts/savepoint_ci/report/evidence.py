@@ -1,0 +1,100 @@
+"""The lines of the evidence file, typed; what a killed process left half written is counted, never a crash."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
+
+import msgspec
+
+__all__ = [
+    "Collected",
+    "Crash",
+    "Finished",
+    "Found",
+    "PhaseLine",
+    "Record",
+    "Served",
+    "Session",
+    "Unreadable",
+    "Warned",
+    "read_evidence",
+]
+
+
+class Session(msgspec.Struct, frozen=True, tag_field="kind", tag="session"):
+    workers: int = 0
+    python: str = ""
+    isolation: str = ""
+    time: float = 0.0
+
+
+class Collected(msgspec.Struct, frozen=True, tag_field="kind", tag="collected"):
+    total: int
+
+
+class Served(msgspec.Struct, frozen=True, tag_field="kind", tag="database"):
+    provider: str
+    reason: str = ""
+    version: str = ""
+    template: dict[str, Any] | None = None
+
+
+class PhaseLine(msgspec.Struct, frozen=True, tag_field="kind", tag="phase"):
+    nodeid: str
+    when: Literal["collect", "setup", "call", "teardown"]
+    outcome: Literal["passed", "failed", "skipped", "rerun"]
+    worker: str = "main"
+    duration: float = 0.0
+    message: str = ""
+    text: str = ""
+    path: str | None = None
+    line: int | None = None
+    xfail: bool = False
+
+
+class Found(msgspec.Struct, frozen=True, tag_field="kind", tag="finding"):
+    code: str
+    cause: str
+    tests: list[str]
+    culprit: dict[str, Any] | None = None
+    explanation: str = ""
+    fix: str = ""
+    confidence: float = 0.0
+    evidence: list[str] = []
+
+
+class Crash(msgspec.Struct, frozen=True, tag_field="kind", tag="crash"):
+    worker: str = ""
+    nodeid: str | None = None
+
+
+class Warned(msgspec.Struct, frozen=True, tag_field="kind", tag="warning"):
+    text: str
+
+
+class Finished(msgspec.Struct, frozen=True, tag_field="kind", tag="finished"):
+    exit: int
+    time: float = 0.0
+
+
+class Unreadable(msgspec.Struct, frozen=True):
+    """A line that is no record of ours, such as the last line of a killed process."""
+
+    line: str
+
+
+Record = Session | Collected | Served | PhaseLine | Found | Crash | Warned | Finished
+
+
+def read_evidence(lines: Iterable[str]) -> Iterator[Record | Unreadable]:
+    """Return each line of the evidence file as its type; empty lines are passed over."""
+    for line in lines:
+        if not line.strip():
+            continue
+        try:
+            # The standard reader keeps unpaired surrogates, which a strict one refuses together with the test's result.
+            yield msgspec.convert(json.loads(line), Record)
+        except (ValueError, RecursionError):
+            yield Unreadable(line)

@@ -1,0 +1,119 @@
+"""The sentences that every rendering shares: what the run came to, its coverage, and where its database came from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from savepoint_ci.report.model import Coverage, Database, PatchCoverage, Report
+
+__all__ = [
+    "coverage_text",
+    "database_text",
+    "duration_text",
+    "headline",
+    "patch_text",
+    "percent",
+    "plural",
+    "ranges_text",
+]
+
+
+def headline(report: Report) -> str:
+    """Return the verdict in one line, without foreign text."""
+    counts = report.counts
+    match report.result:
+        case "green":
+            text = f"{_ran(report)} passed{_aside(report)}"
+        case "gate":
+            failed = ", ".join(
+                f"{gate.name.replace('-', ' ')} "
+                + (f"{percent(gate.actual)} is below {gate.wanted:g} %" if gate.actual is not None else "is unknown")
+                for gate in report.gates
+                if not gate.passed
+            )
+            text = f"{_ran(report)} passed, but {failed}"
+        case "database":
+            text = f"no test ran: the database was not ready ({_step(report)} failed)"
+        case "error":
+            text = f"no result: the step {_step(report)} failed"
+        case "interrupted":
+            text = f"interrupted: {counts.get('not_run', 0)} of {plural(counts.get('total', 0), 'test')} did not run"
+        case _:
+            text = _broken(report)
+    return text[0].upper() + text[1:]
+
+
+def coverage_text(coverage: Coverage) -> str:
+    """Return total and branch coverage, such as `91.4 % (branches 88 %)`."""
+    branches = f" (branches {percent(coverage.branches)})" if coverage.branches is not None else ""
+    return f"{percent(coverage.total)}{branches}"
+
+
+def patch_text(patch: PatchCoverage) -> str:
+    """Return the coverage of the changed lines, such as `85.7 % (12 of 14)`."""
+    if not patch.changed:
+        return "none to cover"
+    return f"{percent(patch.percent)} ({patch.covered} of {patch.changed})"
+
+
+def database_text(database: Database) -> str:
+    """Return server, provider and template in a few words; version and provider are foreign text."""
+    words = f"PostgreSQL {database.version} ({database.provider})"
+    if database.template is None:
+        return words
+    made = "reused" if database.template.hit else f"built in {duration_text(database.template.seconds)}"
+    return f"{words} · template {made}"
+
+
+def percent(value: float) -> str:
+    """Return a percentage rounded down, so that 99.99 is never shown as 100."""
+    return f"{math.floor(value * 10) / 10:g} %"
+
+
+def duration_text(seconds: float) -> str:
+    """Return seconds as people say them."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+
+
+def plural(number: int, noun: str) -> str:
+    """Return `1 test`, `2 tests`, `1,000 tests`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def ranges_text(ranges: Iterable[tuple[int, int]], limit: int = 20) -> str:
+    """Return line ranges such as `4, 7–9`; beyond the limit their number."""
+    ranges = tuple(ranges)
+    shown = ", ".join(str(first) if first == last else f"{first}–{last}" for first, last in ranges[:limit])
+    return shown + (f" and {len(ranges) - limit} more" if len(ranges) > limit else "")
+
+
+def _broken(report: Report) -> str:
+    counts = report.counts
+    parts = [
+        f"{counts.get('failed', 0)} failed" if counts.get("failed") else "",
+        plural(counts.get("error", 0), "error") if counts.get("error") else "",
+        f"{counts.get('not_run', 0)} did not run" if counts.get("not_run") else "",
+    ]
+    said = ", ".join(filter(None, parts))
+    if said:
+        return f"{said} of {plural(counts.get('total', 0), 'test')}"
+    return "pytest failed although no test did" if counts.get("total") else "no tests were found"
+
+
+def _ran(report: Report) -> str:
+    passed = report.counts.get("passed", 0) + report.counts.get("xpassed", 0) + report.counts.get("xfailed", 0)
+    return plural(passed, "test")
+
+
+def _aside(report: Report) -> str:
+    skipped = report.counts.get("skipped", 0)
+    return f", {skipped} skipped" if skipped else ""
+
+
+def _step(report: Report) -> str:
+    return report.failure.step if report.failure else "a step"

@@ -1,0 +1,64 @@
+"""Foreign text inside Markdown: as code, fenced, or as prose, and never as markup, mention, link or HTML.
+
+GitHub looks for @mentions, #numbers, addresses and commit names everywhere but in code, so whatever is not a plain
+word becomes code.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+
+from savepoint_ci.report.text import clean_block, clean_line, cut
+
+__all__ = ["code", "fence", "prose", "summary_code"]
+
+_TICKED = re.compile(r"`+([^`]+)`+")
+_PLAIN_WORD = re.compile(
+    r"""["'(]*[^\W\d_]+(?:['’][^\W\d_]+)?[.,;:!?)"']*|["'(]*\d{1,6}(?:\.\d{1,3}){0,2}[%.,;:!?)"']*|[(·–—-]"""
+)
+_PUNCTUATION = re.compile(r"[.,;:!?)]+(?=\s|$)")
+_COMMIT_NAME = re.compile(r"[0-9a-f]{7,}", re.IGNORECASE)
+
+
+def code(text: str, limit: int = 200) -> str:
+    """Return one line of text as a code span that it cannot leave."""
+    text = cut(clean_line(text), limit) or " "
+    ticks = "`" * (_longest_run_of_ticks(text) + 1)
+    pad = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{ticks}{pad}{text}{pad}{ticks}"
+
+
+def fence(text: str, limit: int = 20_000) -> str:
+    """Return text as a fenced block, to stand at the beginning of a line, that it cannot close."""
+    text = cut(clean_block(text).strip("\n"), limit)
+    ticks = "`" * max(3, _longest_run_of_ticks(text) + 1)
+    return f"{ticks}text\n{text}\n{ticks}"
+
+
+def prose(text: str, limit: int = 600) -> str:
+    """Return text as a sentence: plain words stay words, everything else becomes code; not for a line's beginning."""
+    rendered: list[str] = []
+    for index, part in enumerate(_TICKED.split(cut(clean_line(text), limit))):
+        if index % 2:
+            rendered.append(code(part))
+            continue
+        # The full stop after `code` stays with it.
+        if rendered and (closing := _PUNCTUATION.match(part)):
+            rendered[-1] += closing[0]
+            part = part[closing.end() :]  # noqa: PLW2901
+        rendered += [word if _is_plain(word) else code(word) for word in part.split()]
+    return " ".join(rendered)
+
+
+def summary_code(text: str, limit: int = 200) -> str:
+    """Return one line of text as code for an HTML block, where Markdown is not read."""
+    return f"<code>{html.escape(cut(clean_line(text), limit))}</code>"
+
+
+def _is_plain(word: str) -> bool:
+    return bool(_PLAIN_WORD.fullmatch(word)) and not _COMMIT_NAME.search(word)
+
+
+def _longest_run_of_ticks(text: str) -> int:
+    return max((len(run) for run in re.findall("`+", text)), default=0)

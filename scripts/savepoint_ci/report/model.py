@@ -1,0 +1,280 @@
+"""report.json, version 1: the dataclasses, and strict reading and writing of them.
+
+The limits are part of the types, so that a report made elsewhere (an artifact of somebody's fork) is refused with
+the place of its fault, and the JSON Schema says the same as the code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+from pytest_savepoint.errors import ExitCode, SavepointError
+
+__all__ = [
+    "LINE_LIMIT",
+    "REPORT_BYTES",
+    "TEXT_LIMIT",
+    "Count",
+    "Coverage",
+    "Culprit",
+    "Database",
+    "Failure",
+    "FileCoverage",
+    "FilePatch",
+    "Finding",
+    "Gate",
+    "Outcome",
+    "PatchCoverage",
+    "Phase",
+    "PhaseError",
+    "Report",
+    "ReportError",
+    "Result",
+    "Run",
+    "Template",
+    "TestResult",
+    "Verdict",
+    "json_schema",
+    "parse_report",
+    "report_json",
+]
+
+LINE_LIMIT = 4_096
+TEXT_LIMIT = 65_536
+REPORT_BYTES = 64 * 1024 * 1024
+
+Line = Annotated[str, Meta(max_length=LINE_LIMIT)]
+Text = Annotated[str, Meta(max_length=TEXT_LIMIT)]
+Seconds = Annotated[float, Meta(ge=0, le=10_000_000)]
+Percent = Annotated[float, Meta(ge=0, le=100)]
+LineNumber = Annotated[int, Meta(ge=1, le=100_000_000)]
+Amount = Annotated[int, Meta(ge=0, le=100_000_000)]
+Slug = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_.-]{0,79}$")]
+Ranges = Annotated[tuple[tuple[LineNumber, LineNumber], ...], Meta(max_length=100_000)]
+"""First and last line of each stretch, both included."""
+
+Outcome = Literal["passed", "failed", "error", "skipped", "xfailed", "xpassed", "not_run"]
+Phase = Literal["collect", "setup", "call", "teardown", "crash"]
+Result = Literal["green", "tests-failed", "gate", "database", "interrupted", "error"]
+Count = Literal["total", "passed", "failed", "error", "skipped", "xfailed", "xpassed", "not_run"]
+
+_EXIT_CODES: Mapping[Result, ExitCode] = {
+    "green": ExitCode.GREEN,
+    "tests-failed": ExitCode.TESTS_FAILED,
+    "gate": ExitCode.GATE,
+    "database": ExitCode.DATABASE,
+    "interrupted": ExitCode.INTERRUPTED,
+    "error": ExitCode.USAGE,
+}
+
+
+class ReportError(SavepointError):
+    """A report.json that does not follow its schema."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseError:
+    """One error of one phase of a test; `path` is relative to the project, POSIX style."""
+
+    phase: Phase
+    message: Line
+    text: Text = ""
+    path: Line | None = None
+    line: LineNumber | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestResult:
+    """What became of one test, or of one file that could not be collected."""
+
+    __test__ = False  # not a test class, whatever pytest makes of the name
+
+    nodeid: Line
+    outcome: Outcome
+    duration: Seconds = 0.0
+    worker: Line = "main"
+    phase_errors: Annotated[tuple[PhaseError, ...], Meta(max_length=1_000)] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Culprit:
+    """The line to change."""
+
+    path: Line
+    line: LineNumber | None = None
+    name: Line = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Why tests broke or may break: one cause, the line to change, and the way out."""
+
+    code: Annotated[str, Meta(pattern=r"^SP[1-9][0-9]{2}$")]
+    cause: Slug
+    tests: Annotated[tuple[Line, ...], Meta(max_length=100_000)]
+    culprit: Culprit | None
+    explanation: Text
+    fix: Text
+    confidence: Annotated[float, Meta(ge=0, le=1)]
+    evidence: Annotated[tuple[Text, ...], Meta(max_length=1_000)] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What reruns of one test proved."""
+
+    nodeid: Line
+    verdict: Slug
+    runs: Amount
+    failures: Amount
+    polluter: Line | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileCoverage:
+    """One measured file: its number of statements, what did not run, and its percentage with branches."""
+
+    path: Line
+    lines: Amount
+    missing: Ranges
+    percent: Percent
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilePatch:
+    """The changed lines of one file that did not run."""
+
+    path: Line
+    uncovered: Ranges
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchCoverage:
+    """Coverage of the pull request's changed lines; `percent` is 100 when none of them can run."""
+
+    percent: Percent
+    covered: Amount
+    changed: Amount
+    files: Annotated[tuple[FilePatch, ...], Meta(max_length=20_000)] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coverage:
+    """Percentages of lines, of branches (null when they were not measured) and of both together."""
+
+    lines: Percent
+    branches: Percent | None
+    total: Percent
+    files: Annotated[tuple[FileCoverage, ...], Meta(max_length=20_000)] = ()
+    diff: PatchCoverage | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Template:
+    """The migrated database that workers' databases are clones of; `hit` means that it was there already."""
+
+    fingerprint: Line
+    hit: bool
+    seconds: Seconds
+    source: Line
+
+
+@dataclass(frozen=True, kw_only=True)
+class Database:
+    """Where PostgreSQL came from and how tests were kept apart; `isolation` counts tests by kind."""
+
+    provider: Line
+    reason: Line
+    version: Line
+    template: Template | None
+    isolation: Annotated[dict[Slug, Amount], Meta(max_length=20)] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """A limit that the run was held to; `actual` is null when there was nothing to measure."""
+
+    name: Slug
+    wanted: Percent
+    actual: Percent | None
+    passed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A step that could not do its work, with its complete message."""
+
+    step: Slug
+    message: Text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Which run this was; `started` is ISO 8601 in UTC."""
+
+    id: Line = ""
+    commit: Line = ""
+    ref: Line = ""
+    repository: Line = ""
+    python: Line = ""
+    workers: Amount = 0
+    started: Line = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Everything that one run found."""
+
+    version: Literal[1] = 1
+    result: Result
+    counts: dict[Count, Amount]
+    run: Run
+    tests: Annotated[tuple[TestResult, ...], Meta(max_length=200_000)] = ()
+    findings: Annotated[tuple[Finding, ...], Meta(max_length=10_000)] = ()
+    verdicts: Annotated[tuple[Verdict, ...], Meta(max_length=200_000)] = ()
+    coverage: Coverage | None = None
+    database: Database | None = None
+    timing: Annotated[dict[Slug, Seconds], Meta(max_length=100)] = field(default_factory=dict)
+    gates: Annotated[tuple[Gate, ...], Meta(max_length=20)] = ()
+    failure: Failure | None = None
+    warnings: Annotated[tuple[Text, ...], Meta(max_length=1_000)] = ()
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What this result says to the shell."""
+        return _EXIT_CODES[self.result]
+
+
+def report_json(report: Report) -> bytes:
+    """Return the report as indented UTF-8 JSON."""
+    return msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
+
+
+def parse_report(data: bytes) -> Report:
+    """Read a report.json that anybody may have written.
+
+    :raises ReportError: when it is too large, is no JSON, or breaks the schema; the message names the place.
+    """
+    if len(data) > REPORT_BYTES:
+        raise ReportError(f"report.json has {len(data):,} bytes; more than {REPORT_BYTES:,} are not read.")
+    try:
+        return msgspec.json.decode(data, type=Report)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
+        raise ReportError(
+            f"report.json does not follow version 1 of its schema: {fault}. It was changed, cut short, or made by "
+            "another version; run the same version of Savepoint in both jobs."
+        ) from None
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of report.json."""
+    schema = msgspec.json.schema(Report)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Savepoint report.json, version 1",
+        **schema,
+    }

@@ -1,0 +1,71 @@
+"""The phases of one test -> its outcome. A test passes only when its set-up, call and teardown all did."""
+
+from __future__ import annotations
+
+from savepoint_ci.report.model import Outcome, PhaseError, TestResult
+
+__all__ = ["TestRecord"]
+
+
+class TestRecord:
+    """The phases of one test as they arrive; sub-tests and reruns bring several calls under one node id.
+
+    :param nodeid: pytest's name of the test, or of the file that could not be collected.
+    """
+
+    __test__ = False
+
+    def __init__(self, nodeid: str) -> None:
+        self._nodeid = nodeid
+        self._worker = "main"
+        self._durations: dict[str, float] = {}
+        self._last: dict[str, Outcome] = {}
+        self._errors: list[PhaseError] = []
+        self._crashed = False
+
+    def add(
+        self, when: str, outcome: str, *, worker: str, duration: float, xfail: bool, error: PhaseError | None
+    ) -> None:
+        """Take one phase; `outcome` and `xfail` as pytest reports them, `error` when the phase failed."""
+        self._worker = worker
+        # A test's own call comes after its sub-tests and lasts as long as all of them together.
+        self._durations[when] = duration
+        if error:
+            self._errors.append(error)
+        if outcome == "rerun":
+            self._last.pop(when, None)
+        elif xfail:
+            self._last[when] = "xpassed" if outcome == "passed" else "xfailed"
+        else:
+            self._last[when] = "passed" if outcome == "passed" else "skipped" if outcome == "skipped" else "failed"
+
+    def crash(self, worker: str, message: str) -> None:
+        """The worker died while it ran this test; pytest-xdist's own report of that is the same fact."""
+        self._worker = worker
+        self._crashed = True
+        self._errors = [error for error in self._errors if "crashed while running" not in error.message]
+        self._errors.append(PhaseError(phase="crash", message=message))
+
+    def result(self) -> TestResult:
+        """What became of the test."""
+        return TestResult(
+            nodeid=self._nodeid,
+            outcome=self._outcome(),
+            duration=round(sum(self._durations.values()), 6),
+            worker=self._worker,
+            phase_errors=tuple(self._errors[:1_000]),
+        )
+
+    def _outcome(self) -> Outcome:
+        failed = {error.phase for error in self._errors}
+        if self._crashed or failed - {"call"}:
+            return "error"
+        if failed:
+            return "failed"
+        if "collect" in self._last:
+            return self._last["collect"]
+        if self._last.get("setup") in ("skipped", "xfailed"):
+            return self._last["setup"]
+        if "teardown" not in self._last:
+            return "not_run"
+        return self._last.get("call", "not_run")

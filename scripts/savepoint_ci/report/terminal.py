@@ -1,0 +1,90 @@
+"""The report as plain text: the last lines that a person at a terminal, or a log, gets to see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from savepoint_ci.report.headline import (
+    coverage_text,
+    database_text,
+    duration_text,
+    headline,
+    patch_text,
+    plural,
+    ranges_text,
+)
+from savepoint_ci.report.model import Finding, Report
+from savepoint_ci.report.text import clean_block, clean_line, cut
+
+__all__ = ["terminal_summary"]
+
+_FAILURES = 20
+_TESTS_OF_A_FINDING = 3
+_FILES = 10
+
+
+def terminal_summary(report: Report) -> str:
+    """Return the summary, findings first and the verdict last, where the eye is when a run ends."""
+    lines = [
+        *_failure(report),
+        *(line for finding in report.findings for line in _finding(finding)),
+        *_failing_tests(report),
+        *(f"warning: {cut(clean_line(warning), 500)}" for warning in report.warnings[:10]),
+        *_coverage(report),
+        *_ledger(report),
+        f"{'✓' if report.result == 'green' else '✗'} {headline(report)}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _failure(report: Report) -> Iterator[str]:
+    if report.failure:
+        yield f"The step {report.failure.step} failed:"
+        yield from (f"  {line}" for line in clean_block(report.failure.message).split("\n"))
+
+
+def _finding(finding: Finding) -> Iterator[str]:
+    where = ""
+    if culprit := finding.culprit:
+        line = f":{culprit.line}" if culprit.line else ""
+        where = f"  {clean_line(culprit.path)}{line} {clean_line(culprit.name)}".rstrip()
+    yield f"{finding.code} {finding.cause}{where}"
+    yield f"  {clean_line(finding.explanation)}"
+    if finding.fix:
+        yield f"  Fix: {clean_line(finding.fix)}"
+    for nodeid in finding.tests[:_TESTS_OF_A_FINDING]:
+        yield f"    {clean_line(nodeid)}"
+    if len(finding.tests) > _TESTS_OF_A_FINDING:
+        yield f"    and {plural(len(finding.tests) - _TESTS_OF_A_FINDING, 'test')} more"
+
+
+def _failing_tests(report: Report) -> Iterator[str]:
+    broken = [test for test in report.tests if test.phase_errors and test.outcome in ("failed", "error")]
+    for test in broken[:_FAILURES]:
+        for error in test.phase_errors:
+            phase = "" if error.phase == "call" else f" ({error.phase})"
+            place = f"  {clean_line(error.path)}:{error.line}" if error.path and error.line else ""
+            yield f"{test.outcome.upper()} {clean_line(test.nodeid)}{phase}{place}"
+            yield f"  {cut(clean_line(error.message), 300)}"
+    if len(broken) > _FAILURES:
+        yield f"and {plural(len(broken) - _FAILURES, 'test')} more that failed"
+
+
+def _coverage(report: Report) -> Iterator[str]:
+    if not report.coverage:
+        return
+    patch = report.coverage.diff
+    changed = f", changed lines {patch_text(patch)}" if patch else ""
+    yield f"coverage {coverage_text(report.coverage)}{changed}"
+    for file in patch.files[:_FILES] if patch else ():
+        yield f"  {clean_line(file.path)}: {ranges_text(file.uncovered)} not covered"
+
+
+def _ledger(report: Report) -> Iterator[str]:
+    parts = [database_text(report.database)] if report.database else []
+    if report.run.workers:
+        parts.append(plural(report.run.workers, "worker"))
+    if report.timing:
+        parts.append(duration_text(sum(report.timing.values())))
+    if parts:
+        yield clean_line(" · ".join(parts))
