@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_savepoint.errors import SettingsError
+from pytest_savepoint.secret import Secret
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -23,23 +24,6 @@ else:
     import tomli as tomllib
 
 __all__ = ["SETTINGS", "Secret", "Setting", "Settings", "read_settings"]
-
-
-class Secret(str):
-    """A text that never shows itself: `repr` and `format` give `***`; `reveal()` gives the text."""
-
-    def __repr__(self) -> str:
-        return "'***'" if self else "''"
-
-    def __format__(self, spec: str) -> str:
-        return "***" if self else ""
-
-    def __str__(self) -> str:
-        return "***" if self else ""
-
-    def reveal(self) -> str:
-        """The text itself, for the one place that needs it."""
-        return "".join(self)
 
 
 def _text(value: object) -> str:
@@ -230,6 +214,8 @@ SETTINGS: tuple[Setting, ...] = (
     # -- report ---------------------------------------------------------------------------------------------------
     Setting("report", _text, ".savepoint", "The folder for report.json, comment.md, junit.xml and coverage.xml."),
     Setting("comment", _flag, True, "Post or update the one comment on the pull request."),
+    Setting("comment_key", _text, "",
+            "Tells this job's comment apart from those of other jobs and matrix cells; empty takes workflow and job."),
     Setting("github_token", _secret, Secret(""), "The token that posts the comment."),
 )
 

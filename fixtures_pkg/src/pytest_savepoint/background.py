@@ -1,0 +1,50 @@
+"""An event loop of our own in a thread of our own, so that the caller's loops are never touched."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+__all__ = ["Background"]
+
+_Result = TypeVar("_Result")
+
+
+class Background:
+    """Runs coroutines for blocking callers, also for callers whose own event loop is running."""
+
+    def __init__(self) -> None:
+        # Not asyncio.new_event_loop(): that asks the caller's policy, which may be uvloop's or a test's.
+        self._loop = asyncio.SelectorEventLoop()
+        self._thread = threading.Thread(target=self._serve, name="savepoint", daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+
+    def call(self, work: Coroutine[Any, Any, _Result]) -> _Result:
+        """Run `work` to its end and give its result.
+
+        :raises BaseException: whatever `work` raises.
+        """
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def close(self) -> None:
+        """End the thread and the loop; connections made on it must be closed before."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def __enter__(self) -> Background:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
