@@ -1,0 +1,83 @@
+"""action.yml says what settings.py says, and does what a reader of its table of contents expects."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pytest_savepoint.settings import SETTINGS
+from savepoint_ci.cli import VERBS
+
+ROOT = Path(__file__).parents[2]
+ACTION: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text())
+STEPS: list[dict[str, Any]] = ACTION["runs"]["steps"]
+OURS = [step for step in STEPS if "scripts/savepoint" in step.get("run", "")]
+
+
+def default_of(setting: Any) -> str:
+    match setting.default:
+        case None | "":
+            return ""
+        case bool():
+            return str(setting.default).lower()
+        case tuple():
+            return ",".join(setting.default)
+        case dict():
+            return ""
+        case float():
+            return f"{setting.default:g}"
+        case _:
+            return f"{setting.default}"
+
+
+def test_every_setting_is_an_input_with_the_same_words_and_default() -> None:
+    inputs = {name: given["description"] for name, given in ACTION["inputs"].items() if name != "working-directory"}
+    assert inputs == {
+        setting.kebab: setting.help + (f" Default: {default_of(setting)}." if default_of(setting) else "")
+        for setting in SETTINGS
+    }
+
+
+def test_only_inputs_that_pyproject_cannot_hold_have_a_default() -> None:
+    defaults = {name: given["default"] for name, given in ACTION["inputs"].items() if "default" in given}
+    assert defaults == {"working-directory": ".", "github-token": "${{ github.token }}"}
+
+
+def test_every_input_is_handed_over_under_its_settings_variable() -> None:
+    handed = {}
+    for step in OURS:
+        handed.update(step["env"])
+    del handed["SAVEPOINT_STATE"]
+    assert handed == {setting.variable: f"${{{{ inputs.{setting.kebab} }}}}" for setting in SETTINGS}
+
+
+def test_only_the_comment_step_gets_the_token() -> None:
+    assert [step["id"] for step in OURS if "SAVEPOINT_GITHUB_TOKEN" in step["env"]] == ["comment"]
+
+
+@pytest.mark.parametrize("step", OURS, ids=lambda step: step["name"])
+def test_a_step_is_one_short_command_without_expressions(step: dict[str, Any]) -> None:
+    command = re.fullmatch(r'python3 -E "\$GITHUB_ACTION_PATH/scripts/savepoint" (\w+)( --[\w-]+)?', step["run"])
+    assert command, step["run"]
+    assert command[1] in VERBS
+
+
+def test_postgres_starts_before_dependencies_install_and_the_verdict_comes_last() -> None:
+    verbs = [step["run"].split('savepoint" ')[1].split()[0] for step in OURS]
+    assert verbs == ["configure", "provision", "install", "migrate", "test", "report", "comment", "verdict"]
+
+
+def test_the_clean_up_is_registered_before_anything_is_started() -> None:
+    uses = next(index for index, step in enumerate(STEPS) if "uses" in step)
+    assert uses < STEPS.index(OURS[0])
+
+
+def test_every_output_comes_from_a_step_that_exists() -> None:
+    ids = {step["id"] for step in STEPS if "id" in step}
+    for name, output in ACTION["outputs"].items():
+        source = re.fullmatch(r"\$\{\{ steps\.([\w-]+)\.outputs\.([\w-]+) \}\}", output["value"])
+        assert source, name
+        assert (source[1] in ids, source[2]) == (True, name)
