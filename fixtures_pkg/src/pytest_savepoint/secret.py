@@ -8,6 +8,8 @@ __all__ = ["Secret"]
 class Secret(str):
     """A text that never shows itself: `repr` and `format` give `***`; `reveal()` gives the text."""
 
+    __slots__ = ()
+
     def __repr__(self) -> str:
         return "'***'" if self else "''"
 

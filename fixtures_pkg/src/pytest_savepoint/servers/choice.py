@@ -74,6 +74,7 @@ def _first_possible(providers: dict[str, Provider], *, keep: bool) -> Server:
         server.reason = f"{server.reason}, the first that is possible here (skipped {passed_over})."
         return server
     lines = [
-        f"  {name}: {why.rstrip('.')}.\n    To make it possible: {providers[name].remedy}." for name, why in skipped.items()
+        f"  {name}: {why.rstrip('.')}.\n    To make it possible: {providers[name].remedy}."
+        for name, why in skipped.items()
     ]
     raise ServerError("No PostgreSQL server could be provided.\n" + "\n".join(lines))

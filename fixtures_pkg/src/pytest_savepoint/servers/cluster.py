@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pytest_savepoint.address import Address
@@ -116,7 +117,7 @@ class Cluster:
         while True:
             launched = self._living_postmaster() or self._launch()
             try:
-                return self._wait(deadline - time.monotonic(), lambda pid=launched: self._serves(pid))
+                return self._wait(deadline - time.monotonic(), partial(self._serves, launched))
             except NotReadyError as fault:
                 tail = self.log_tail(40)
                 is_passing = any(text in tail for text in _PASSING_FAULTS) and not self._serves(launched)
@@ -149,7 +150,7 @@ class Cluster:
         # Code-point order with Unicode case rules, the same on every machine and as in our containers.
         ctype = ["--lc-ctype=C.UTF-8"] if sys.platform == "linux" else []
         checksums = ["--no-data-checksums"] if self._binaries.major >= 18 else []
-        command = [
+        command: list[str | Path] = [
             self._binaries.program("initdb"), "--pgdata", data, "--username=postgres",
             "--pwfile", self.folder / "password", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", *ctype,
             *checksums, "--no-sync", "--no-instructions",

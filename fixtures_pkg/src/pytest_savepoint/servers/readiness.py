@@ -43,7 +43,7 @@ def version_when_ready(address: Address, *, timeout: float, pause: float, is_ali
             time.sleep(pause)
 
 
-async def _version(address: Address, timeout: float) -> str:  # noqa: ASYNC109 - it is the driver's own limit
+async def _version(address: Address, timeout: float) -> str:
     connection = await asyncpg.connect(timeout=timeout, **address.connect_arguments(MAINTENANCE_DATABASE))
     try:
         return str(connection.get_settings().server_version).split(" ", maxsplit=1)[0]

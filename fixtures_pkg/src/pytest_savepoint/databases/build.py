@@ -1,0 +1,147 @@
+"""Building a schema in the caller's environment, and saying what failed there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from pytest_savepoint.address import Address
+from pytest_savepoint.databases.handover import OWN_VARIABLE, database_variables, known_scheme
+from pytest_savepoint.databases.schema import Schema
+from pytest_savepoint.databases.session import session
+from pytest_savepoint.errors import MigrationError
+from pytest_savepoint.settings import Settings
+
+__all__ = ["Builder"]
+
+_CHILD = Path(__file__).with_name("build_child.py")
+_OUTPUT_LINES = 40
+
+_HAS_TABLES = """
+select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.relkind in ('r', 'p', 'v', 'm', 'S') and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast'))
+"""
+
+
+@dataclass(frozen=True)
+class Builder:
+    """The caller's environment: settings, interpreter, variables."""
+
+    settings: Settings
+    python: str
+    environ: Mapping[str, str]
+
+    async def build(self, schema: Schema, address: Address, database: str) -> None:
+        """Build `schema` in the empty `database`.
+
+        :raises MigrationError: with the caller's own traceback and the revision, without passwords.
+        """
+        if schema.source == "none":
+            return
+        run = self._run_command if schema.source == "command" else self._run_child
+        heads = await asyncio.to_thread(run, schema, address, database)
+        if heads:
+            await self._refuse_emptiness(schema, address, database)
+
+    def _run_child(self, schema: Schema, address: Address, database: str) -> list[str]:
+        with tempfile.TemporaryDirectory(prefix="savepoint-") as folder:
+            result = Path(folder) / "result.json"
+            job = self._job(schema, address, database, result)
+            done = self._run([self.python, str(_CHILD)], schema, address, database, text=json.dumps(job))
+            answer = json.loads(result.read_text(encoding="utf-8")) if result.exists() else {}
+        if "heads" not in answer:
+            raise MigrationError(self._scrubbed(_failure(schema, answer, done), address))
+        return list(answer["heads"])
+
+    def _job(self, schema: Schema, address: Address, database: str, result: Path) -> dict[str, Any]:
+        names = self.settings.database_url_env
+        return {
+            "source": schema.source,
+            "parameter": schema.parameter,
+            "project": str(schema.project),
+            "database": database,
+            "address": {**asdict(address), "password": address.password.reveal()},
+            "url": address.url(database),
+            "free_variables": [name for name in names if not known_scheme(name, self.environ, schema.project)],
+            "result": str(result),
+        }
+
+    def _run_command(self, schema: Schema, address: Address, database: str) -> list[str]:
+        done = self._run(schema.parameter, schema, address, database)
+        if done.returncode:
+            message = (
+                f"The template could not be built: the migrate-command ended with exit code {done.returncode}.\n"
+                f"{_tail(done.stdout)}\n"
+                f"It ran in {schema.project} with the database's URL in "
+                f"{', '.join((*self.settings.database_url_env, OWN_VARIABLE))}."
+            )
+            raise MigrationError(self._scrubbed(message, address))
+        return []
+
+    def _run(
+        self, command: list[str] | str, schema: Schema, address: Address, database: str, *, text: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        variables = database_variables(address, database, self.settings.database_url_env, self.environ, schema.project)
+        programs = f"{Path(self.python).parent}{os.pathsep}{self.environ.get('PATH', '')}"
+        return subprocess.run(
+            command,
+            shell=isinstance(command, str),  # the project's own command line, as in its Makefile
+            cwd=schema.project,
+            env={**self.environ, **variables, "PATH": programs, "PYTHONIOENCODING": "utf-8"},
+            input=text,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+
+    async def _refuse_emptiness(self, schema: Schema, address: Address, database: str) -> None:
+        async with session(address, database) as connection:
+            if await connection.fetchval(_HAS_TABLES):
+                return
+        raise MigrationError(
+            f"Alembic ran ({schema.parameter}), but no table arrived in the template: env.py connects to another "
+            "database, without SQLAlchemy's PostgreSQL engines.\n"
+            "Set database-url-env to the variable from which env.py takes its URL."
+        )
+
+    def _scrubbed(self, text: str, address: Address) -> str:
+        text = address.scrub(text)
+        for name in self.settings.database_url_env:
+            password = _password(self.environ.get(name, ""))
+            for spelling in {password, unquote(password)} - {""}:
+                text = text.replace(f":{spelling}@", ":***@")
+        return text
+
+
+def _failure(schema: Schema, answer: Mapping[str, Any], done: subprocess.CompletedProcess[str]) -> str:
+    if not answer:
+        return (
+            f"The template could not be built: the interpreter ended with exit code {done.returncode} before it "
+            f"could say why ({schema.note}).\n{_tail(done.stdout)}"
+        )
+    revision = f": revision {answer['revision']} failed" if answer["revision"] else f" ({schema.note} failed)"
+    parts = [f"The template could not be built{revision}.", answer["error"], "", answer["traceback"].strip()]
+    if done.stdout.strip():
+        parts += ["", "Its output:", _tail(done.stdout)]
+    return "\n".join(parts)
+
+
+def _tail(output: str) -> str:
+    return "\n".join(output.strip().splitlines()[-_OUTPUT_LINES:])
+
+
+def _password(url: str) -> str:
+    try:
+        return urlsplit(url).password or ""
+    except ValueError:
+        return ""
