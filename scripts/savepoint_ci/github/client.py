@@ -228,7 +228,9 @@ def _refused(what: str, response: requests.Response, answer: Any, *, repeatable:
     error = GitHubError(f"{what}: GitHub answered {response.status_code}: {said}", response.status_code)
     if response.status_code in (403, 429):
         wait = _asked_wait(response, message)
-        return error if wait is None else _TryAgainError(error, wait)
+        if wait is not None:
+            # A limit is no refusal, although GitHub sends 403 for it too.
+            return _TryAgainError(GitHubError(str(error), requests.codes.too_many_requests), wait)
     if response.ok or response.status_code >= 500:
         return _lost(error, repeatable=repeatable)
     return error
