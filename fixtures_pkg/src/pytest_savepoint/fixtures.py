@@ -1,0 +1,156 @@
+"""The fixtures that tests ask for.
+
+All of them are ordinary functions, so they work with every async plugin, mode and loop scope: nothing that they hand
+out belongs to an event loop until the test uses it on its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+
+from pytest_savepoint.errors import SettingsError
+from pytest_savepoint.worker import Database, Worker
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["app", "client", "database", "db_connection", "db_engine", "db_session"]
+
+WORKER = pytest.StashKey[Worker]()
+_ENGINE = pytest.StashKey[AsyncEngine]()
+
+
+@pytest.fixture(autouse=True)
+def _savepoint_isolation(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Undo what the test did to the database; the first function-scoped fixture to begin, the last to end."""
+    worker = request.config.stash.get(WORKER, None)
+    marker = request.node.get_closest_marker("savepoint")
+    if worker is None or (marker is not None and marker.kwargs.get("isolation") == "none"):
+        yield
+        return
+    worker.sandbox.enter(request.node.nodeid)
+    yield
+    worker.sandbox.leave()
+
+
+def _worker(request: pytest.FixtureRequest) -> Worker:
+    worker = request.config.stash.get(WORKER, None)
+    if worker is None:
+        pytest.fail(
+            f"The fixture {request.fixturename} needs a database of Savepoint, but isolation is none, which leaves "
+            "your own fixtures in charge.\nSet isolation to savepoint, or use your own fixture.",
+            pytrace=False,
+        )
+    return worker
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest) -> Database:
+    """The URL and the names of this worker's database."""
+    return _worker(request).database
+
+
+@pytest.fixture
+def db_engine(request: pytest.FixtureRequest, database: Database) -> AsyncEngine:
+    """An engine on this worker's database; in a test it shares the one connection with the application's engines."""
+    stash = request.config.stash
+    if _ENGINE not in stash:
+        stash[_ENGINE] = create_async_engine(database.url)
+    return stash[_ENGINE]
+
+
+@pytest.fixture
+def db_session(db_engine: AsyncEngine) -> Iterator[AsyncSession]:
+    """A session whose commit() and rollback() behave as in production while the test runs."""
+    session = AsyncSession(db_engine, expire_on_commit=False)
+    yield session
+    # The loop may be closed by now. Invalidating sends nothing; the end of the test undoes what is open.
+    session.sync_session.invalidate()
+    session.sync_session.expunge_all()
+
+
+@pytest.fixture
+def db_connection(db_engine: AsyncEngine) -> Iterator[AsyncConnection]:
+    """A started connection of `db_engine`, for SQL without the ORM."""
+    # Connections of a test belong to no loop, so one that runs for this moment only can start them.
+    loop = asyncio.new_event_loop()
+    try:
+        connection = loop.run_until_complete(_started(db_engine))
+    finally:
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+    yield connection
+    if connection.sync_connection is not None and not connection.sync_connection.closed:
+        connection.sync_connection.invalidate()
+        connection.sync_connection.close()
+
+
+async def _started(engine: AsyncEngine) -> AsyncConnection:
+    return await engine.connect()
+
+
+@pytest.fixture
+def app(request: pytest.FixtureRequest) -> Any:
+    """The ASGI application of the setting `app`; override this fixture to build one yourself."""
+    reference = _worker(request).settings.app
+    if not reference:
+        pytest.fail(
+            "The fixture client needs your application, but the setting app is empty.\n"
+            'Set app = "module:attribute" in [tool.savepoint] of pyproject.toml, or define a fixture named app.',
+            pytrace=False,
+        )
+    return load_reference(reference)
+
+
+@pytest.fixture
+def client(request: pytest.FixtureRequest, app: Any, db_engine: AsyncEngine) -> Iterator[httpx.AsyncClient]:
+    """An httpx client that calls the application in this process, with its lifespan run on the test's loop."""
+    import httpx  # noqa: PLC0415 # only suites with an ASGI application have it
+
+    from pytest_savepoint.client import AppTransport  # noqa: PLC0415 # imports httpx
+
+    overrides = getattr(app, "dependency_overrides", None)
+    before = dict(overrides) if overrides is not None else {}
+    get_db = _worker(request).settings.get_db
+    if overrides is not None and get_db:
+        overrides.setdefault(load_reference(get_db), _session_dependency(db_engine))
+    transport = AppTransport(app)
+    client = httpx.AsyncClient(transport=transport, base_url="http://test")
+    yield client
+    transport.stop_between_loops()
+    if overrides is not None:
+        overrides.clear()
+        overrides.update(before)
+
+
+def _session_dependency(engine: AsyncEngine) -> Any:
+    async def get_db() -> AsyncIterator[AsyncSession]:
+        async with AsyncSession(engine, expire_on_commit=False) as session:
+            yield session
+
+    return get_db
+
+
+def load_reference(reference: str) -> Any:
+    """The object that a setting names.
+
+    :param reference: `module:attribute`, with dots inside the attribute allowed.
+    :raises SettingsError: when the module cannot be imported or has no such attribute.
+    """
+    module, _, attribute = reference.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for name in attribute.split("."):
+            found = getattr(found, name)
+    except (ImportError, AttributeError) as error:
+        raise SettingsError(
+            f"{reference} cannot be loaded: {error}.\nIt is read as module:attribute from the project's folder; check "
+            "the spelling, and that the folder is on sys.path (pythonpath in [tool.pytest.ini_options])."
+        ) from error
+    return found

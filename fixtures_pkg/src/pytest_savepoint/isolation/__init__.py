@@ -1,0 +1,1 @@
+"""How a test is undone: the sandbox, one server connection that every engine of the process shares during a test."""

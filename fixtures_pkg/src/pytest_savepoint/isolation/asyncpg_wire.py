@@ -1,0 +1,224 @@
+"""One authenticated asyncpg connection that is handed from event loop to event loop.
+
+A new asyncpg connection costs milliseconds, and tests with a loop each would pay that for every test, or lose what
+they wrote when a loop ends in mid-test. So the socket is kept, and on each loop a fresh asyncpg protocol is built
+over it: its start-up message is swallowed and answered from what the server said the first time.
+This leans on names inside asyncpg, which `probe` checks before they are relied upon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+from typing import Any
+
+import asyncpg
+from asyncpg import protocol as asyncpg_protocol
+
+from pytest_savepoint.isolation.socket_transport import SocketTransport
+
+__all__ = ["AsyncpgWire"]
+
+# What asyncpg reads of the parameters that a server reports at start-up.
+_PARAMETERS = (
+    "client_encoding",
+    "server_encoding",
+    "server_version",
+    "session_authorization",
+    "standard_conforming_strings",
+    "integer_datetimes",
+    "is_superuser",
+    "DateStyle",
+    "IntervalStyle",
+    "TimeZone",
+    "in_hot_standby",
+    "default_transaction_read_only",
+    "application_name",
+)
+_TRANSACTION_STATUS = {False: b"I", True: b"T"}
+
+
+class _Connection(asyncpg.Connection):  # type: ignore[misc]
+    """An asyncpg connection whose look-ups of types are remembered by the wire, because a new loop starts with none."""
+
+    __slots__ = ("types",)
+    types: dict[Any, Any]
+
+    def __del__(self) -> None:
+        """Say nothing of an unclosed connection: the wire owns the socket, and this object ends with its loop."""
+
+    async def _introspect_types(self, typeoids: Any, timeout: Any) -> Any:
+        key = tuple(sorted(typeoids))
+        if key not in self.types:
+            self.types[key] = await super()._introspect_types(typeoids, timeout)
+        return self.types[key]
+
+    async def _introspect_type(self, typename: str, schema: str) -> Any:
+        key = (schema, typename)
+        if key not in self.types:
+            self.types[key] = await super()._introspect_type(typename, schema)
+        return self.types[key]
+
+
+class AsyncpgWire:
+    """The socket, what the server said at start-up, and the asyncpg connection over it on the present loop."""
+
+    driver = "asyncpg"
+
+    def __init__(self, sock: socket.socket, first: asyncpg.Connection) -> None:
+        self._sock = sock
+        self._origin = first
+        self._types: dict[Any, Any] = {}
+        self._codecs: dict[tuple[str, str], dict[str, Any]] = {}
+        settings = first.get_settings()
+        parameters = [(name, getattr(settings, name)) for name in _PARAMETERS if hasattr(settings, name)]
+        self._greeting = b"".join(
+            [
+                _message(b"R", struct.pack("!i", 0)),
+                *(_message(b"S", f"{name}\0{value}\0".encode()) for name, value in parameters),
+                _message(b"K", _backend_key(first)),
+            ]
+        )
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._transport: SocketTransport | None = None
+        self._connection: asyncpg.Connection | None = None
+        self._statements: dict[str, Any] = {}
+        self._moved = False
+
+    @classmethod
+    async def open(cls, arguments: dict[str, Any]) -> AsyncpgWire:
+        """Connect on the running loop.
+
+        :param arguments: what `asyncpg.connect` takes.
+        :raises OSError, asyncpg.PostgresError: as `asyncpg.connect` does.
+        """
+        first = await asyncpg.connect(**{**arguments, "ssl": False})
+        transport = first._transport
+        sock = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+        sock.setblocking(False)
+        wire = cls(sock, first)
+        # Aborting closes asyncio's own descriptor without a Terminate message; the duplicate stays connected.
+        transport.abort()
+        return wire
+
+    @property
+    def is_open(self) -> bool:
+        return self._sock.fileno() != -1
+
+    async def connection(self, *, in_transaction: bool) -> asyncpg.Connection:
+        """The asyncpg connection for the running loop, moved here if it was on another.
+
+        :param in_transaction: whether a transaction is open on the server.
+        """
+        loop = asyncio.get_running_loop()
+        if self.loop is loop and self._connection is not None:
+            return self._connection
+        self.detach()
+        origin = self._origin
+        started: asyncio.Future[Any] = loop.create_future()
+        protocol = asyncpg_protocol.Protocol(origin._addr, started, origin._params, asyncpg.Record, loop)
+        transport = SocketTransport(self._sock, protocol, loop)
+        protocol.connection_made(transport)
+        protocol.data_received(self._greeting + _message(b"Z", _TRANSACTION_STATUS[in_transaction]))
+        await started
+        connection = _Connection(protocol, transport, loop, origin._addr, origin._config, origin._params)
+        connection.types = self._types
+        # asyncpg refuses cursors outside of a transaction object of its own; ours was opened as text.
+        connection._top_xact = connection.transaction()
+        protocol.set_connection(connection)
+        transport.attach()
+        self.loop, self._transport, self._connection = loop, transport, connection
+        self._moved = True
+        for codec in self._codecs.values():
+            await connection.set_type_codec(**codec)
+        return connection
+
+    async def set_type_codec(self, connection: asyncpg.Connection, codec: dict[str, Any]) -> None:
+        """Set a codec on this loop's connection and on every later one; a repeated codec costs nothing."""
+        key = (codec.get("schema", "public"), codec["typename"])
+        known = self._codecs.get(key)
+        if known is not None and known.get("format") == codec.get("format") and key[0] == "pg_catalog":
+            return
+        await connection.set_type_codec(**codec)
+        self._codecs[key] = codec
+
+    async def execute(self, sql: str) -> None:
+        """Run one or more statements without parameters on the present loop's connection."""
+        if self._connection is not None:
+            await self._connection.execute(f"DEALLOCATE ALL; {sql}" if self._moved and sql.startswith("BEGIN") else sql)
+            self._moved = False
+
+    async def prepared(self, query: str) -> Any:
+        """The prepared statement of a text, shared by every session on this loop."""
+        statement = self._statements.get(query)
+        if statement is None and self._connection is not None:
+            statement = self._statements[query] = await self._connection.prepare(query)
+        return statement
+
+    def known_statement(self, query: str) -> Any | None:
+        """The prepared statement of a text, if this loop has one already."""
+        return self._statements.get(query) if self.loop is asyncio.get_running_loop() else None
+
+    def forget_statements(self) -> None:
+        """Prepare statements and look up types again, after DDL."""
+        self._types.clear()
+        self._statements.clear()
+
+    def detach(self) -> None:
+        """Leave the loop; the server connection and its transaction stay as they are."""
+        if self._transport is not None:
+            self._transport.detach()
+        self._statements.clear()
+        self.loop = self._transport = self._connection = None
+
+    def execute_now(self, sql: str, *, seconds: float = 5.0) -> bool:
+        """Run one simple query by blocking on the socket, with no event loop at all; tell whether it had no error.
+
+        Only when no operation is under way. Used between tests, where the loop of the last test may be closed.
+
+        :param seconds: how long the server may take.
+        :raises OSError: the server did not answer in time or closed the connection; the wire is closed then.
+        """
+        if self._transport is not None and self._transport.has_unsent:
+            self.close()
+            raise ConnectionError("bytes of an unfinished statement were left on the connection")
+        try:
+            self._sock.settimeout(seconds)
+            self._sock.sendall(_message(b"Q", sql.encode() + b"\0"))
+            succeeded = self._read_until_ready()
+            self._sock.setblocking(False)
+        except OSError:
+            self.close()
+            raise
+        return succeeded
+
+    def _read_until_ready(self) -> bool:
+        buffer = bytearray()
+        succeeded = True
+        while True:
+            while len(buffer) >= 5 and len(buffer) > struct.unpack_from("!i", buffer, 1)[0]:
+                if buffer[:1] == b"Z":
+                    return succeeded
+                succeeded = succeeded and buffer[:1] != b"E"
+                del buffer[: struct.unpack_from("!i", buffer, 1)[0] + 1]
+            data = self._sock.recv(65536)
+            if not data:
+                raise ConnectionError("the server closed the connection between two tests")
+            buffer += data
+
+    def close(self) -> None:
+        """Close the socket; the server rolls back what was open."""
+        self.detach()
+        self._sock.close()
+
+
+def _message(kind: bytes, body: bytes) -> bytes:
+    return kind + struct.pack("!i", len(body) + 4) + body
+
+
+def _backend_key(connection: asyncpg.Connection) -> bytes:
+    secret = connection._protocol.backend_secret
+    packed: bytes = secret if isinstance(secret, bytes) else struct.pack("!i", secret)
+    return struct.pack("!i", connection._protocol.backend_pid) + packed

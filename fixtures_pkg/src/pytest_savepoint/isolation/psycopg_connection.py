@@ -1,0 +1,213 @@
+"""What an engine gets in place of a psycopg 3 async connection: in a test it speaks through the sandbox.
+
+psycopg waits on its socket with whatever loop is running, so a connection of libpq serves loop after loop as it is.
+Every stand-in is an `AsyncConnection` of its own over the one libpq connection under the sandbox.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import psycopg
+from psycopg import pq, sql
+
+from pytest_savepoint.errors import SandboxError
+from pytest_savepoint.isolation.sandbox import Sandbox, Transaction
+from pytest_savepoint.isolation.statements import classify
+
+__all__ = ["PsycopgWire", "SharedAsyncConnection"]
+
+
+class PsycopgWire:
+    """One libpq connection, the same on every loop."""
+
+    driver = "psycopg"
+
+    def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        self._connection = connection
+
+    @classmethod
+    async def open(cls, parameters: dict[str, Any]) -> PsycopgWire:
+        """Connect on the running loop.
+
+        :param parameters: what `psycopg.AsyncConnection.connect` takes.
+        :raises psycopg.OperationalError: when the server cannot be reached.
+        """
+        # In autocommit psycopg sends no BEGIN of its own; the sandbox's is text.
+        return cls(await psycopg.AsyncConnection.connect(**parameters, autocommit=True))
+
+    @property
+    def is_open(self) -> bool:
+        return bool(self._connection.pgconn.status == pq.ConnStatus.OK)
+
+    @property
+    def pgconn(self) -> pq.abc.PGconn:
+        return self._connection.pgconn
+
+    @property
+    def prepared(self) -> Any:
+        """Which statements the server has prepared: one list for all stand-ins, as they share its names."""
+        return self._connection._prepared
+
+    async def connection(self, *, in_transaction: bool) -> psycopg.AsyncConnection[Any]:
+        return self._connection
+
+    async def execute(self, text: str) -> None:
+        """Run one or more statements without parameters."""
+        await self._connection.execute(text.encode())
+
+    def execute_now(self, text: str) -> bool:
+        """Run one or more statements by blocking, with no event loop; tell whether they had no error.
+
+        :raises OSError: the server has closed the connection.
+        """
+        if self.pgconn.transaction_status == pq.TransactionStatus.ACTIVE:
+            self.close()
+            raise ConnectionError("an unfinished statement was left on the connection")
+        result = self.pgconn.exec_(text.encode())
+        if not self.is_open:
+            self.close()
+            raise ConnectionError("the server closed the connection between two tests")
+        return result.status != pq.ExecStatus.FATAL_ERROR
+
+    def forget_statements(self) -> None:
+        """Prepare statements again, after DDL."""
+        self.prepared.clear()
+
+    def close(self) -> None:
+        """Close the connection; the server rolls back what was open."""
+        self.pgconn.finish()
+
+
+class _SharedCursor(psycopg.AsyncCursor[Any]):
+    _conn: SharedAsyncConnection
+
+    async def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
+        execute = super().execute
+        return await self._conn._run(query, lambda: execute(query, params, **options))
+
+    async def executemany(self, query: Any, params_seq: Any, **options: Any) -> None:
+        executemany = super().executemany
+        await self._conn._run(query, lambda: executemany(query, params_seq, **options))
+
+
+class _SharedServerCursor(psycopg.AsyncServerCursor[Any]):
+    _conn: SharedAsyncConnection
+
+    async def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
+        execute = super().execute
+        return await self._conn._run(query, lambda: execute(query, params, **options))
+
+
+class SharedAsyncConnection(psycopg.AsyncConnection[Any]):
+    """A stand-in for one `psycopg.AsyncConnection` of an engine."""
+
+    def __init__(self, sandbox: Sandbox, wire: PsycopgWire, parameters: dict[str, Any]) -> None:
+        """
+        :param wire: the connection under the sandbox.
+        :param parameters: what `psycopg.AsyncConnection.connect` takes, for use outside of tests.
+        """
+        super().__init__(wire.pgconn)
+        self._sandbox = sandbox
+        self._parameters = parameters
+        self._transaction: Transaction | None = None
+        self._epoch = -1
+        self._real: psycopg.AsyncConnection[Any] | None = None
+        self._own_prepared = self._prepared
+        self._is_closed = False
+        self.cursor_factory = _SharedCursor
+        self.server_cursor_factory = _SharedServerCursor
+
+    def __del__(self, *_: Any) -> None:
+        """Say nothing of an unclosed connection: it is the sandbox's."""
+
+    @property
+    def _in_sandbox(self) -> bool:
+        return self._sandbox.test is not None and not self._is_really_busy
+
+    @property
+    def _is_really_busy(self) -> bool:
+        return self._real is not None and self._real.pgconn.transaction_status not in (
+            pq.TransactionStatus.IDLE,
+            pq.TransactionStatus.UNKNOWN,
+        )
+
+    async def _run(self, query: Any, operation: Callable[[], Awaitable[Any]]) -> Any:
+        if self._is_closed:
+            raise psycopg.OperationalError("the connection is closed")
+        if not self._in_sandbox:
+            await self._use_real_connection()
+            return await operation()
+        if self._transaction is None or self._epoch != self._sandbox.epoch:
+            self._transaction = Transaction("psycopg")
+            self._epoch = self._sandbox.epoch
+        transaction = self._transaction
+        try:
+            result = await self._sandbox.run(transaction, classify(_text(query, self)), lambda _: self._on_wire(operation))
+        except BaseException:
+            if self._autocommit:
+                await self.rollback()
+            raise
+        if self._autocommit:
+            await self.commit()
+        return result
+
+    async def _on_wire(self, operation: Callable[[], Awaitable[Any]]) -> Any:
+        wire = self._sandbox.wire
+        assert isinstance(wire, PsycopgWire), "an operation is under way, so its wire is open"
+        self.pgconn, self._prepared = wire.pgconn, wire.prepared
+        return await operation()
+
+    async def _use_real_connection(self) -> None:
+        if self._real is None or self._real.closed:
+            self._real = await psycopg.AsyncConnection.connect(**self._parameters)
+        self.pgconn, self._prepared = self._real.pgconn, self._own_prepared
+
+    async def commit(self) -> None:
+        await self._end(self._sandbox.commit, super().commit)
+
+    async def rollback(self) -> None:
+        await self._end(self._sandbox.rollback, super().rollback)
+
+    async def _end(
+        self, end: Callable[[Transaction], Awaitable[None]], really_end: Callable[[], Awaitable[None]]
+    ) -> None:
+        transaction, self._transaction = self._transaction, None
+        if transaction is not None:
+            if self._epoch == self._sandbox.epoch:
+                await end(transaction)
+        elif self._is_really_busy:
+            await self._use_real_connection()
+            await really_end()
+
+    def _set_isolation_level(self, value: Any) -> None:
+        if value not in (None, psycopg.IsolationLevel.READ_COMMITTED) and self._sandbox.test is not None:
+            raise SandboxError(
+                f"A session asks for isolation level {value.name.replace('_', ' ')} in {self._sandbox.test}, but all "
+                "sessions of a test that is isolated by a savepoint share one transaction, which has one level.\n"
+                'Mark the test with @pytest.mark.savepoint(isolation="none").'
+            )
+        self._isolation_level = value
+
+    async def set_isolation_level(self, value: Any) -> None:
+        self._set_isolation_level(value)
+
+    async def set_autocommit(self, value: bool) -> None:
+        self._autocommit = bool(value)
+
+    @property
+    def closed(self) -> bool:
+        return self._is_closed
+
+    async def close(self) -> None:
+        self._is_closed = True
+        await self._end(self._sandbox.rollback, super().rollback)
+        if self._real is not None:
+            await self._real.close()
+
+
+def _text(query: Any, connection: SharedAsyncConnection) -> str:
+    if isinstance(query, sql.Composable):
+        return query.as_string(connection)
+    return query.decode() if isinstance(query, bytes) else str(query)

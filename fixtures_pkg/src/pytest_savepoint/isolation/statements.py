@@ -1,0 +1,69 @@
+"""What a SQL text does to the sandbox, told from its words; in doubt it is a write."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+__all__ = ["Statement", "classify"]
+
+_COMMENT = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
+_LITERAL = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\$(\w*)\$.*?\$\1\$", re.DOTALL)
+_FIRST_WORDS = re.compile(r"\s*\(*\s*(\w+)(?:\s+(\w+))?")
+_CALL = re.compile(r"\b([a-z_][\w.]*)\s*\(")
+_WRITE_WORD = re.compile(r"\b(insert|update|delete|merge|into|share|call)\b")
+# Words and functions of a reading SELECT that may stand before a parenthesis. A function that is not here might write.
+_PURE = frozenset(
+    "select from where and or not in exists any some all as on using join lateral values over filter with partition by "
+    "order group having limit offset union intersect except then when else between cast coalesce nullif greatest least "
+    "count sum avg min max array_agg string_agg json_agg jsonb_agg bool_and bool_or row_number rank dense_rank lag lead "
+    "lower upper length trim substring position replace concat left right round abs ceil floor now date_trunc extract "
+    "to_char to_tsvector to_tsquery similarity array row numeric varchar char timestamp interval unnest generate_series "
+    "json_build_object jsonb_build_object row_to_json to_json to_jsonb date_part current_setting version "
+    "pg_backend_pid pg_catalog.version current_schema char_length".split()
+)
+_READERS = frozenset({"select", "with", "values", "table", "show"})
+_ENDINGS = frozenset({"commit", "end", "abort", "begin", "start"})
+_SESSION_STATE = re.compile(r"advisory_lock|\blisten\b|with\s+hold", re.IGNORECASE)
+_CACHED_TEXT = 20_000
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One SQL text as the sandbox sees it."""
+
+    writes: bool
+    """It may change something that a rollback would undo."""
+    ends_transaction: bool
+    """It is raw transaction control, which would end the transaction that isolates the test."""
+    defines: bool
+    """It is DDL: what was prepared or looked up before may be out of date."""
+    outlives_transaction: bool
+    """It sets session state that a rollback does not undo, such as an advisory lock."""
+    rolls_back_to: bool
+    """It is ROLLBACK TO SAVEPOINT, which heals a failed transaction."""
+
+
+def classify(sql: str) -> Statement:
+    """Tell what a statement does; texts up to 20,000 characters are remembered."""
+    return _classify_cached(sql) if len(sql) <= _CACHED_TEXT else _classify(sql)
+
+
+def _classify(sql: str) -> Statement:
+    plain = _LITERAL.sub("''", _COMMENT.sub(" ", sql)).lower()
+    match = _FIRST_WORDS.match(plain)
+    first, second = (match.group(1), match.group(2) or "") if match else ("", "")
+    reads = first in _READERS and not _WRITE_WORD.search(plain) and _PURE.issuperset(_CALL.findall(plain))
+    rolls_back_to = first == "rollback" and second in ("to", "work", "transaction") and " to " in plain
+    ends = first in _ENDINGS or (first == "rollback" and not rolls_back_to) or (first, second) == ("prepare", "transaction")
+    return Statement(
+        writes=not reads,
+        ends_transaction=ends,
+        defines=first in ("create", "alter", "drop", "do"),
+        outlives_transaction=bool(_SESSION_STATE.search(plain)),
+        rolls_back_to=rolls_back_to,
+    )
+
+
+_classify_cached = lru_cache(maxsize=2048)(_classify)

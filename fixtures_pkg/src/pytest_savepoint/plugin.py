@@ -1,0 +1,164 @@
+"""The door of the plugin: pytest's hooks, each handing over to the part that does the work.
+
+The order of a run: the controller (or the only process) provides the server and the template before any conftest is
+imported, so that settings see the database URL; each worker gets a clone; around each test the sandbox begins and
+ends; the last process to leave drops the clones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from pytest_savepoint import fixtures
+from pytest_savepoint.databases.run import DatabaseRun
+from pytest_savepoint.errors import SavepointError
+from pytest_savepoint.fixtures import WORKER, app, client, database, db_connection, db_engine, db_session
+from pytest_savepoint.observer import observe
+from pytest_savepoint.options import add_options, read_options
+from pytest_savepoint.settings import Settings
+from pytest_savepoint.worker import Database, Worker, announce, assigned_database, set_database_urls
+
+__all__ = ["app", "client", "database", "db_connection", "db_engine", "db_session"]
+
+_savepoint_isolation = fixtures._savepoint_isolation
+_SETTINGS = pytest.StashKey[Settings]()
+_RUN = pytest.StashKey[DatabaseRun]()
+_ONLY_WORKER = "main"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    add_options(parser)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
+    """Have the database ready before a conftest imports the application."""
+    options = early_config.known_args_namespace
+    if options.help or options.version:
+        return
+    try:
+        settings = early_config.stash[_SETTINGS] = read_options(options, early_config.rootpath)
+        if settings.isolation != "none" and not options.collectonly:
+            _prepare(early_config, settings)
+    except SavepointError as error:
+        _stop(error)
+
+
+def _prepare(config: pytest.Config, settings: Settings) -> None:
+    assigned = assigned_database()
+    if assigned is None:
+        run = config.stash[_RUN] = DatabaseRun.open(
+            settings, config.rootpath, python=sys.executable, environ=dict(os.environ)
+        )
+        address, name, worker = run.server.address, run.database(_ONLY_WORKER), _ONLY_WORKER
+        if not _starts_workers(config):
+            run.create_databases([worker])
+        own = Database.at(address, name=name, worker=worker, template=run.template.name)
+    else:
+        address, own = assigned
+    set_database_urls(address, own.name, settings.database_url_env)
+    if assigned is not None or not _starts_workers(config):
+        config.stash[WORKER] = Worker(address, own, settings)
+
+
+def _starts_workers(config: pytest.Config) -> bool:
+    options = config.known_args_namespace
+    return bool(getattr(options, "numprocesses", None) or getattr(options, "tx", None))
+
+
+def _stop(error: SavepointError) -> NoReturn:
+    # Before pytest has a session nothing of it can report; a traceback of ours would say less than the message.
+    sys.stderr.write(f"\nsavepoint: {error}\n")
+    raise SystemExit(int(error.exit_code))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", 'savepoint(isolation="none"): commits of this test are real; it cleans up after itself.'
+    )
+    observe(config, config.stash[_SETTINGS].isolation if _SETTINGS in config.stash else "none")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config, specs: list[Any]) -> None:
+    """Make every worker's database before the first of them starts."""
+    if _RUN in config.stash:
+        _create_for_workers(config.stash[_RUN], [spec.id for spec in specs])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Make the database of a worker that replaces a crashed one."""
+    if _RUN in node.config.stash:
+        _create_for_workers(node.config.stash[_RUN], [node.gateway.id])
+
+
+def _create_for_workers(run: DatabaseRun, workers: list[str]) -> None:
+    missing = [worker for worker in workers if worker not in run.databases]
+    if missing:
+        run.create_databases(missing)
+        announce(run.server.address, run.id, run.databases, run.template.name)
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    run = config.stash.get(_RUN, None)
+    if run is None:
+        return []
+    template = run.template
+    how = "found" if template.hit else f"built in {template.seconds:.1f} s"
+    return [
+        f"savepoint: PostgreSQL {run.server.version} ({run.server.reason})",
+        f"savepoint: template {template.name} {how} from {template.source}; a savepoint around each test",
+    ]
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a fixture of wider scope commits is for all its tests, so it does not belong to the test that came first."""
+    worker = request.config.stash.get(WORKER, None)
+    if worker is None or fixturedef.scope == "function" or worker.sandbox.test is None:
+        yield
+    else:
+        with worker.sandbox.paused():
+            yield
+
+
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Run the application's start-up at the head of a test that asks for `client`, inside the test's own task."""
+    client = getattr(item, "funcargs", {}).get("client")
+    start = getattr(getattr(client, "_transport", None), "start", None)
+    original = getattr(item, "obj", None)
+    if start is None or not inspect.iscoroutinefunction(original):
+        yield
+        return
+
+    @functools.wraps(original)
+    async def with_lifespan(*args: Any, **kwargs: Any) -> Any:
+        await start()
+        return await original(*args, **kwargs)
+
+    item.obj = with_lifespan  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        item.obj = original  # type: ignore[attr-defined]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    worker = config.stash.get(WORKER, None)
+    if worker is not None:
+        worker.close()
+    run = config.stash.get(_RUN, None)
+    if run is not None:
+        with contextlib.suppress(SavepointError):
+            run.close()

@@ -1,0 +1,82 @@
+"""One process that runs tests: which database is its own, and the sandbox in which its tests run."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+from pytest_savepoint.address import Address
+from pytest_savepoint.isolation.engines import SharedEngines
+from pytest_savepoint.secret import Secret
+from pytest_savepoint.settings import Settings
+
+__all__ = ["Database", "Worker", "announce", "assigned_database", "set_database_urls"]
+
+# What the controller hands to its workers, and what xdist names a worker by; both before any conftest is imported.
+_RUN_VARIABLE = "SAVEPOINT_RUN"
+_WORKER_VARIABLE = "PYTEST_XDIST_WORKER"
+
+
+@dataclass(frozen=True)
+class Database:
+    """The database of this worker, for tests that need its URL or names."""
+
+    name: str
+    worker: str
+    template: str
+    host: str
+    port: int
+    user: str
+    url: str = field(repr=False)
+    """For SQLAlchemy, with the driver asyncpg and the password."""
+
+    @classmethod
+    def at(cls, address: Address, *, name: str, worker: str, template: str) -> Database:
+        return cls(name, worker, template, address.host, address.port, address.user, address.url(name))
+
+
+class Worker:
+    """The state of one process that runs tests."""
+
+    def __init__(self, address: Address, database: Database, settings: Settings) -> None:
+        self.database = database
+        self.settings = settings
+        self.engines = SharedEngines(address, database.name, timeout=settings.sandbox_timeout)
+        self.sandbox = self.engines.sandbox
+
+    def close(self) -> None:
+        self.engines.close()
+
+
+def announce(address: Address, run_id: str, names: Mapping[str, str], template: str) -> None:
+    """Put into this process's environment what the workers that xdist starts from it need to know.
+
+    :param names: the database of each worker that may be started.
+    """
+    values = {**asdict(address), "password": address.password.reveal()}
+    os.environ[_RUN_VARIABLE] = json.dumps({"address": values, "id": run_id, "names": dict(names), "template": template})
+
+
+def assigned_database() -> tuple[Address, Database] | None:
+    """The database that the controller of this xdist worker made for it; None in any other process."""
+    text, worker = os.environ.get(_RUN_VARIABLE), os.environ.get(_WORKER_VARIABLE)
+    if not text or not worker:
+        return None
+    # A pytest that a test of the suite starts is a run of its own.
+    del os.environ[_RUN_VARIABLE]
+    run = json.loads(text)
+    address = Address(**{**run["address"], "password": Secret(run["address"]["password"])})
+    return address, Database.at(address, name=run["names"][worker], worker=worker, template=run["template"])
+
+
+def set_database_urls(address: Address, name: str, variables: tuple[str, ...]) -> None:
+    """Put the database's URL where settings look for it, with the driver that the variable named before.
+
+    :param variables: names of environment variables.
+    """
+    for variable in variables:
+        scheme = os.environ.get(variable, "").partition("://")[0]
+        is_postgres = scheme.startswith("postgres")
+        os.environ[variable] = address.url(name, scheme if is_postgres else "postgresql+asyncpg")
