@@ -15,12 +15,17 @@ from app.middleware import AuditMiddleware
 from app.routers import api
 from app.services.rules import Rules
 
+# Reading the certificates takes longer than starting everything else, so it happens once per process.
+_tls = httpx.create_ssl_context()
+
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with session_factory() as session:
         app.state.rules = await Rules.load(session)
-    async with httpx.AsyncClient(base_url=settings.shipping_url, timeout=settings.shipping_timeout) as http:
+    async with httpx.AsyncClient(
+        base_url=settings.shipping_url, timeout=settings.shipping_timeout, verify=_tls
+    ) as http:
         app.state.http = http
         yield
 
