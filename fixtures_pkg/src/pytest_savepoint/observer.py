@@ -10,16 +10,18 @@ from __future__ import annotations
 import platform
 import re
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
 
-from pytest_savepoint.evidence import EvidenceFile
+from pytest_savepoint.diagnosis import diagnose, shown
+from pytest_savepoint.evidence import EvidenceFile, Fact, Recorder
+from pytest_savepoint.loops.watch import Watch
 
 __all__ = ["Scribe", "Witness", "observe"]
 
+_LOOP_SETTINGS = ("asyncio_mode", "asyncio_default_fixture_loop_scope", "asyncio_default_test_loop_scope")
 _RAISED_AT = re.compile(r"^(?P<path>[^\s:][^:\n]*\.py):(?P<line>\d+):", re.MULTILINE)
 
 
@@ -38,22 +40,108 @@ class Witness:
     """Records in the process that runs tests."""
 
     def __init__(self, config: pytest.Config, worker: str) -> None:
-        self._root = config.rootpath
-        self._worker = worker
+        self._config = config
+        self._recorder = Recorder(worker)
+        self._watch = Watch(self._recorder, config.rootpath)
+        self._watch.start()
+        self._fixtures: dict[str, Fact] = {}
+        self._failed_fixture: Fact | None = None
+
+    def pytest_unconfigure(self) -> None:
+        self._watch.stop()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        settings = {name: self._ini(name) for name in _LOOP_SETTINGS}
+        plugins = dict(_distributions(self._config))
+        override = self._event_loop_override(session)
+        self._recorder.note("configuration", settings=settings, event_loop=override, versions=plugins)
+
+    def _ini(self, name: str) -> str | None:
+        try:
+            value = self._config.getini(name)
+        except (KeyError, ValueError):
+            return None  # the plugin that declares it is not there
+        return str(value) if value else None
+
+    def _event_loop_override(self, session: pytest.Session) -> Fact | None:
+        modules = {item.parent: item for item in session.items}
+        for item in modules.values():
+            for definition in session._fixturemanager.getfixturedefs("event_loop", item) or ():  # noqa: SLF001 # no public way
+                fixture = self._watch.fixture("event_loop", definition.scope, definition.func)
+                if fixture is not None:
+                    return fixture
+        return None
 
     @pytest.hookimpl(hookwrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, None]:
+        name = fixturedef.argname
+        fixture = self._watch.fixture(name, fixturedef.scope, fixturedef.func)
+        if fixture is not None:
+            self._fixtures[name] = fixture
+        outcome = yield
+        if outcome.excinfo is not None:
+            # The innermost comes first; the fixtures that requested it fail after it with the same error.
+            self._failed_fixture = self._failed_fixture or fixture
+        elif name.endswith(("_scoped_runner", "event_loop")):
+            self._watch.adopt_runner(outcome.get_result(), fixturedef.scope)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        self._recorder.test, self._recorder.when = item.nodeid, "setup"
+        self._failed_fixture = None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_call(self) -> None:
+        self._recorder.when = "call"
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_teardown(self) -> None:
+        self._recorder.when = "teardown"
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
         outcome = yield
         report = outcome.get_result()
+        seen: dict[str, Any] = {}
         if call.excinfo is not None:
-            path, line = self._raising_line(call.excinfo)
-            report.savepoint = {"path": path, "line": line}
+            seen["path"], seen["line"] = self._raising_line(call.excinfo)
+        if report.failed:
+            self._record_failure(item, call)
+        facts = self._recorder.take()
+        if facts:
+            seen["facts"] = facts
+        if seen:
+            report.savepoint = seen
+
+    def _record_failure(self, item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+        error = call.excinfo.value if call.excinfo is not None else None
+        if error is None:
+            return
+        values = dict(getattr(item, "funcargs", None) or {})
+        self._recorder.note(
+            "failure",
+            function=self._watch.fixture(item.name, "test", getattr(item, "function", None)),
+            failed_fixture=self._failed_fixture,
+            missing_fixture=self._missing_fixture(error),
+            fixtures={name: self._fixture_value(name, value) for name, value in values.items()},
+            **self._watch.failures.describe(error, values),
+        )
+
+    def _fixture_value(self, name: str, value: Any) -> Fact:
+        return {"type": f"{type(value).__module__}.{type(value).__qualname__}", "fixture": self._fixtures.get(name)}
+
+    def _missing_fixture(self, error: BaseException) -> Fact | None:
+        name, stack = getattr(error, "argname", None), getattr(error, "fixturestack", None)
+        if not isinstance(name, str) or not stack:
+            return None
+        return {"name": name, "requested_by": self._watch.fixture(name, "", stack[-1])}
 
     def _raising_line(self, excinfo: pytest.ExceptionInfo[BaseException]) -> tuple[str | None, int | None]:
         for entry in reversed(excinfo.traceback):
-            path = Path(entry.path)
-            if path.is_relative_to(self._root) and "site-packages" not in path.parts:
-                return path.relative_to(self._root).as_posix(), entry.lineno + 1
+            filename = str(entry.path)
+            if self._watch.caller.owns(filename):
+                return self._watch.caller.path(filename), entry.lineno + 1
         return None, None
 
 
@@ -65,6 +153,7 @@ class Scribe:
         self._isolation = isolation
         self._file = EvidenceFile.from_environment()
         self._collect_errors: set[str] = set()
+        self._facts: list[Fact] = []
 
     def _write(self, kind: str, **values: Any) -> None:
         if self._file is not None:
@@ -72,7 +161,7 @@ class Scribe:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
-        plugins = {dist.project_name: dist.version for _, dist in self._config.pluginmanager.list_plugin_distinfo()}
+        plugins = dict(_distributions(self._config))
         self._write(
             "session",
             workers=len(self._config.getoption("tx", None) or ()),
@@ -107,6 +196,7 @@ class Scribe:
         # xdist reports the test during which a worker died with the phase "???".
         when = report.when if report.when in ("setup", "call", "teardown") else "call"
         seen: dict[str, Any] = getattr(report, "savepoint", {})
+        self._facts += seen.get("facts", ())
         self._phase(report, when=when, path=seen.get("path"), line=seen.get("line"))
 
     def _phase(self, report: Any, *, when: str, path: str | None, line: int | None) -> None:
@@ -130,13 +220,27 @@ class Scribe:
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
         self._write("crash", worker=_worker_of(report), nodeid=crashitem)
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, exitstatus: int) -> None:
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_terminal_summary(
+        self, terminalreporter: pytest.TerminalReporter, exitstatus: int
+    ) -> Generator[None, Any, None]:
+        yield
+        findings = diagnose(self._facts)
+        if findings:
+            terminalreporter.section("savepoint: findings")
+            terminalreporter.write_line("\n\n".join(shown(finding) for finding in findings))
+        for finding in findings:
+            self._write("finding", **finding.as_dict())
         self._write("finished", exit=int(exitstatus), time=time.time())
 
     def pytest_unconfigure(self) -> None:
         if self._file is not None:
             self._file.close()
+
+
+def _distributions(config: pytest.Config) -> Iterator[tuple[str, str]]:
+    for _, distribution in config.pluginmanager.list_plugin_distinfo():
+        yield distribution.project_name, distribution.version
 
 
 def _worker_of(report: Any) -> str:

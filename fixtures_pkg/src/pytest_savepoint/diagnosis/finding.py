@@ -1,0 +1,95 @@
+"""A finding: code, cause, culprit and fix, with the evidence it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+__all__ = ["CODES", "Culprit", "Finding", "finding", "merged", "shown"]
+
+CODES = {
+    "loop.resource_outlived_loop": "SP101",
+    "loop.scope_mismatch": "SP102",
+    "loop.asyncio_run_in_fixture": "SP103",
+    "loop.event_loop_fixture_removed": "SP104",
+    "loop.two_async_plugins": "SP105",
+    "loop.testclient_portal": "SP106",
+    "loop.primitive_bound_to_old_loop": "SP107",
+    "loop.worker_died_with_loop": "SP108",
+    "loop.fixture_wider_than_loop": "SP109",
+    "loop.running_loop_reentry": "SP110",
+    "loop.current_loop_unset": "SP111",
+    "loop.dispose_on_wrong_loop": "SP112",
+}
+"""The code of every cause; docs/findings.md has a heading for each."""
+
+
+@dataclass(frozen=True)
+class Culprit:
+    """The line to change."""
+
+    path: str
+    line: int
+    name: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Why tests failed, which line to change, and how."""
+
+    code: str
+    cause: str
+    tests: tuple[str, ...]
+    culprit: Culprit | None
+    explanation: str
+    fix: str
+    confidence: float
+    evidence: tuple[str, ...] = field(default=())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, as they stand in the evidence file and in report.json."""
+        return {**asdict(self), "tests": list(self.tests), "evidence": list(self.evidence)}
+
+
+def finding(
+    cause: str,
+    *,
+    tests: Iterable[str],
+    culprit: Culprit | None,
+    explanation: str,
+    fix: str,
+    confidence: float,
+    evidence: Iterable[str],
+) -> Finding:
+    """A finding of a known cause, with its code."""
+    return Finding(CODES[cause], cause, tuple(tests), culprit, explanation, fix, confidence, tuple(evidence))
+
+
+def merged(findings: Iterable[Finding]) -> list[Finding]:
+    """One finding per cause and culprit, however many tests it breaks; the surest first."""
+    by_cause: dict[tuple[str, Culprit | None], Finding] = {}
+    for each in findings:
+        key = (each.cause, each.culprit)
+        known = by_cause.get(key)
+        if known is None:
+            by_cause[key] = each
+            continue
+        by_cause[key] = replace(
+            known,
+            tests=tuple(dict.fromkeys(known.tests + each.tests)),
+            confidence=max(known.confidence, each.confidence),
+            evidence=tuple(dict.fromkeys(known.evidence + each.evidence))[:12],
+        )
+    return sorted(by_cause.values(), key=lambda each: (-each.confidence, each.code, each.tests))
+
+
+def shown(each: Finding) -> str:
+    """A finding as a few lines of plain text."""
+    where = f"{each.culprit.path}:{each.culprit.line} ({each.culprit.name})" if each.culprit else "no single line"
+    first, *others = each.tests or ("",)
+    tests = first if not others else f"{first} and {len(others)} more"
+    lines = [f"{each.code} {each.cause}  {where}", f"  {each.explanation}", f"  Fix: {each.fix}"]
+    if tests:
+        lines.append(f"  Tests: {tests}")
+    return "\n".join([*lines, *(f"  Seen: {line}" for line in each.evidence[:3])])

@@ -1,0 +1,153 @@
+"""What a failure still holds when pytest hands it over: the objects in its frames, read before they are gone."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from types import ModuleType, TracebackType
+from typing import Any
+
+from pytest_savepoint.evidence import Fact
+from pytest_savepoint.loops.connections import Connections
+from pytest_savepoint.loops.frames import Caller, site_of, source_line
+from pytest_savepoint.loops.holders import Holders
+from pytest_savepoint.loops.makers import Loops
+from pytest_savepoint.loops.tasks import Tasks
+
+__all__ = ["Failures"]
+
+_LONGEST = 600
+
+
+class Failures:
+    """Turns an exception into plain facts."""
+
+    def __init__(self, caller: Caller, loops: Loops, connections: Connections, tasks: Tasks, holders: Holders) -> None:
+        self._caller = caller
+        self._loops = loops
+        self._connections = connections
+        self._tasks = tasks
+        self._holders = holders
+
+    def describe(self, error: BaseException, fixtures: dict[str, Any]) -> Fact:
+        """The exception with its causes, and what its frames held.
+
+        :param fixtures: the values of the failing test's fixtures by name.
+        """
+        chain = list(_chain(error))
+        frames = [frame for each in chain for frame in _frames(each.__traceback__)]
+        running = self._running(frames)
+        return {
+            "exceptions": [self._exception(each) for each in chain],
+            "loop": running,
+            "foreign": self._foreign(frames, running, fixtures),
+            "loop_unset": self._loops.unset,
+        }
+
+    def _exception(self, error: BaseException) -> Fact:
+        sites = []
+        last = None
+        for traceback in _tracebacks(error.__traceback__):
+            code = traceback.tb_frame.f_code
+            path = code.co_filename.replace("\\", "/")
+            if not path.endswith("_pytest/outcomes.py"):  # pytest.fail() itself says nothing about where
+                last = {"path": path, "name": code.co_name}
+            if self._caller.owns(code.co_filename):
+                site = site_of(code, traceback.tb_lineno, self._caller.path(code.co_filename))
+                sites.append({**site, "text": source_line(code.co_filename, traceback.tb_lineno)})
+        return {
+            "type": type(error).__name__,
+            "module": type(error).__module__,
+            "bases": [base.__name__ for base in type(error).__mro__[1:-2]],
+            "message": str(error)[:_LONGEST],
+            "sqlstate": getattr(error, "sqlstate", None),
+            "sites": sites[-12:],
+            "raised_in": last,
+        }
+
+    def _running(self, frames: list[Any]) -> Fact | None:
+        """The loop under the failing code: the innermost frame that runs one tells."""
+        for frame in reversed(frames):
+            runner = frame.f_locals.get("self")
+            for loop in (runner, getattr(runner, "_loop", None)):
+                if isinstance(loop, asyncio.AbstractEventLoop) and frame.f_code.co_name in (
+                    "run",
+                    "run_until_complete",
+                ):
+                    return self._loops.of(loop)
+        return None
+
+    def _foreign(self, frames: list[Any], running: Fact | None, fixtures: dict[str, Any]) -> list[Fact]:
+        """Objects in the frames that belong to another loop than the one the code ran on."""
+        if running is None:
+            return []
+        found: list[Fact] = []
+        seen: set[int] = set()
+        for frame in frames:
+            for thing in _things(frame):
+                if id(thing) in seen:
+                    continue
+                seen.add(id(thing))
+                loop = self._loop_of(thing)
+                if loop is None or loop["loop"] == running["loop"]:
+                    continue
+                kind = type(thing)
+                found.append(
+                    {
+                        "type": f"{kind.__module__}.{kind.__qualname__}",
+                        "loop": loop,
+                        "known": self._connections.of(thing),
+                        "task": self._tasks.of(thing),
+                        "holder": self._holders.find(thing, fixtures),
+                    }
+                )
+        return found[:20]
+
+    def _loop_of(self, thing: Any) -> Fact | None:
+        if isinstance(thing, asyncio.AbstractEventLoop):
+            return None
+        try:
+            loop = getattr(thing, "_loop", None)
+        except Exception:  # noqa: BLE001 # a foreign object's __getattr__ may do anything
+            return None
+        return self._loops.of(loop)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The exception, the members of a group, and what caused each; every one once."""
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while waiting:
+        each = waiting.pop(0)
+        if each is None or id(each) in seen or len(seen) > 20:
+            continue
+        seen.add(id(each))
+        yield each
+        waiting += [*getattr(each, "exceptions", ()), getattr(each, "orig", None), each.__cause__, each.__context__]
+
+
+def _tracebacks(traceback: TracebackType | None) -> Iterator[TracebackType]:
+    while traceback is not None:
+        yield traceback
+        traceback = traceback.tb_next
+
+
+def _frames(traceback: TracebackType | None) -> Iterator[Any]:
+    for each in _tracebacks(traceback):
+        yield each.tb_frame
+
+
+def _things(frame: Any) -> Iterator[Any]:
+    """The local objects of a frame and the tasks, futures and locks that `self` holds."""
+    if frame.f_code.co_name == "<module>" or isinstance(frame, ModuleType):
+        return
+    for thing in list(frame.f_locals.values()):
+        if not isinstance(thing, str | int | float | bytes | type | ModuleType | dict | list | tuple | set):
+            yield thing
+    owner = frame.f_locals.get("self")
+    module = sys.modules.get(type(owner).__module__)
+    if module is not None and not getattr(module, "__name__", "").startswith(("_pytest", "pytest", "asyncio")):
+        for value in list(getattr(owner, "__dict__", {}).values()):
+            if type(value).__module__.startswith("asyncio") or isinstance(value, asyncio.Future):
+                yield value

@@ -1,0 +1,121 @@
+"""Which line of the caller's own code is behind what happens now."""
+
+from __future__ import annotations
+
+import inspect
+import linecache
+import os
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+from pytest_savepoint.evidence import Fact
+
+__all__ = ["Caller", "code_of", "site_of", "source_line", "walk"]
+
+_OURS = str(Path(__file__).resolve().parent.parent) + os.sep
+_LIBRARIES = tuple(
+    {
+        os.path.realpath(sysconfig.get_path(name)) + os.sep
+        for name in ("stdlib", "platstdlib", "purelib", "platlib")
+        if sysconfig.get_path(name)
+    }
+)
+_ASYNCHRONOUS = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+
+
+def walk(frame: FrameType | None) -> Iterator[FrameType]:
+    """A frame and its callers, through the greenlets in which SQLAlchemy runs synchronous code."""
+    greenlets = sys.modules.get("greenlet")
+    parent = greenlets.getcurrent().parent if greenlets is not None else None
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+        if frame is None and parent is not None:
+            frame, parent = parent.gr_frame, parent.parent
+
+
+class Caller:
+    """Tells the caller's code from libraries', and fixtures and tests from other functions.
+
+    :param root: pytest's root folder; paths in facts are relative to it.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = str(root) + os.sep
+        self._known: dict[str, bool] = {}
+        self._fixtures: dict[CodeType, Fact] = {}
+
+    def owns(self, filename: str) -> bool:
+        """Whether a source file is the caller's and not a library's, pytest's or ours."""
+        try:
+            return self._known[filename]
+        except KeyError:
+            owned = self._known[filename] = self._decide(filename)
+            return owned
+
+    def _decide(self, filename: str) -> bool:
+        if filename.startswith("<") or not filename.endswith(".py"):
+            return False
+        real = os.path.realpath(filename)
+        if real.startswith(_OURS) or f"{os.sep}site-packages{os.sep}" in real:
+            return False
+        return real.startswith(self._root) or not real.startswith(_LIBRARIES)
+
+    def register_fixture(self, code: CodeType, fixture: Fact) -> None:
+        self._fixtures[code] = fixture
+
+    def path(self, filename: str) -> str:
+        """A file's name as it stands in facts: relative to the root, with forward slashes."""
+        return filename.removeprefix(self._root).replace(os.sep, "/")
+
+    def site(self, frame: FrameType | None) -> Fact | None:
+        """The innermost line of the caller's code at or above this frame."""
+        for each in walk(frame):
+            if self.owns(each.f_code.co_filename):
+                return self._site(each)
+        return None
+
+    def stack(self, frame: FrameType | None, limit: int = 8) -> list[Fact]:
+        """The caller's lines from this frame outwards."""
+        sites: list[Fact] = []
+        for each in walk(frame):
+            if self.owns(each.f_code.co_filename):
+                sites.append(self._site(each))
+                if len(sites) == limit:
+                    break
+        return sites
+
+    def fixture(self, frame: FrameType | None) -> Fact | None:
+        """The fixture inside whose function this frame runs."""
+        for each in walk(frame):
+            fixture = self._fixtures.get(each.f_code)
+            if fixture is not None:
+                return fixture
+        return None
+
+    def _site(self, frame: FrameType) -> Fact:
+        return site_of(frame.f_code, frame.f_lineno, self.path(frame.f_code.co_filename))
+
+
+def site_of(code: CodeType, line: int, path: str) -> Fact:
+    """A line of code as a plain fact."""
+    return {
+        "path": path,
+        "line": line,
+        "name": code.co_name,
+        "async": bool(code.co_flags & _ASYNCHRONOUS),
+    }
+
+
+def source_line(filename: str, line: int) -> str:
+    """The text of one source line, or nothing."""
+    return linecache.getline(filename, line).strip()
+
+
+def code_of(function: Any) -> CodeType | None:
+    """The code of a function under its decorators."""
+    return getattr(inspect.unwrap(function), "__code__", None) if callable(function) else None

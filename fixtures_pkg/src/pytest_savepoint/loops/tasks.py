@@ -1,0 +1,100 @@
+"""Every task: the line that made it, and whether it outlived the test it was made in."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from pytest_savepoint.evidence import Fact, Recorder
+from pytest_savepoint.loops.frames import Caller, site_of
+from pytest_savepoint.loops.makers import Loops
+from pytest_savepoint.loops.patches import Patches
+
+__all__ = ["Tasks"]
+
+
+class Tasks:
+    """Remembers where tasks that the caller's code made come from; keeps none of them alive."""
+
+    def __init__(self, recorder: Recorder, caller: Caller, loops: Loops) -> None:
+        self._recorder = recorder
+        self._caller = caller
+        self._loops = loops
+        self._made: weakref.WeakKeyDictionary[Any, Fact] = weakref.WeakKeyDictionary()
+        self._count = 0
+
+    def install(self, patches: Patches) -> None:
+        """Every way to make a task ends in the loop's create_task, except on loops written in C."""
+        patches.wrap(asyncio.BaseEventLoop, "create_task", self._watch)
+        patches.wrap(asyncio, "create_task", self._watch_foreign)
+
+    def _watch(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def create_task(*args: Any, **kwargs: Any) -> Any:
+            task = original(*args, **kwargs)
+            self._remember(task)
+            return task
+
+        return create_task
+
+    def _watch_foreign(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def create_task(*args: Any, **kwargs: Any) -> Any:
+            task = original(*args, **kwargs)
+            if task not in self._made:
+                self._remember(task)
+            return task
+
+        return create_task
+
+    def _remember(self, task: Any) -> None:
+        frame = sys._getframe(2)  # noqa: SLF001 # the line that makes the task
+        # A task made by a plugin or a library directly is theirs to end.
+        for _ in range(3):
+            if self._caller.owns(frame.f_code.co_filename):
+                break
+            if frame.f_back is None:
+                return
+            frame = frame.f_back
+        else:
+            return
+        self._count += 1
+        code = frame.f_code
+        self._made[task] = {
+            "task": self._count,
+            "site": site_of(code, frame.f_lineno, self._caller.path(code.co_filename)),
+            "fixture": self._caller.fixture(frame),
+            "test": self._recorder.test,
+            "when": self._recorder.when,
+        }
+
+    def of(self, task: Any) -> Fact | None:
+        """Where a task comes from, and how it is now."""
+        if not isinstance(task, asyncio.Task):
+            return None
+        made = self._made.get(task, {})
+        state = "pending" if not task.done() else "cancelled" if task.cancelled() else "done"
+        return {
+            **made,
+            "name": task.get_name(),
+            "state": state,
+            "cancelling": getattr(task, "cancelling", int)(),
+            "loop": self._loops.of(task.get_loop()),
+            "waiting_at": self._waiting_at(task),
+        }
+
+    def _waiting_at(self, task: Any) -> list[Fact]:
+        """The caller's lines in which a pending task is suspended, outermost first."""
+        sites: list[Fact] = []
+        awaited = None if task.done() else task.get_coro()
+        while awaited is not None and len(sites) < 8:
+            frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "ag_frame", None)
+            if frame is not None and self._caller.owns(frame.f_code.co_filename):
+                sites.append(site_of(frame.f_code, frame.f_lineno, self._caller.path(frame.f_code.co_filename)))
+            awaited = getattr(awaited, "cr_await", None)
+        return sites
+
+    def pending(self) -> list[Fact]:
+        """The caller's tasks that are not done."""
+        return [fact for task in list(self._made) if not task.done() and (fact := self.of(task)) is not None]
