@@ -38,6 +38,7 @@ class Background:
             return future.result()
         except BaseException:
             future.cancel()
+            asyncio.run_coroutine_threadsafe(_rest_of_all(), self._loop).result()
             raise
 
     def close(self) -> None:
@@ -51,3 +52,9 @@ class Background:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+async def _rest_of_all() -> None:
+    # A call that was interrupted has to clean up before anybody goes on with its connection.
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    await asyncio.gather(*others, return_exceptions=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -32,6 +34,14 @@ where c.relkind in ('r', 'p', 'v', 'm', 'S') and n.nspname not in ('pg_catalog',
 
 
 @dataclass(frozen=True)
+class _Ended:
+    """How a process ended and what it said."""
+
+    exit_code: int
+    output: str
+
+
+@dataclass(frozen=True)
 class Builder:
     """The caller's environment: settings, interpreter, variables."""
 
@@ -47,15 +57,15 @@ class Builder:
         if schema.source == "none":
             return
         run = self._run_command if schema.source == "command" else self._run_child
-        heads = await asyncio.to_thread(run, schema, address, database)
+        heads = await run(schema, address, database)
         if heads:
             await self._refuse_emptiness(schema, address, database)
 
-    def _run_child(self, schema: Schema, address: Address, database: str) -> list[str]:
+    async def _run_child(self, schema: Schema, address: Address, database: str) -> list[str]:
         with tempfile.TemporaryDirectory(prefix="savepoint-") as folder:
             result = Path(folder) / "result.json"
             job = self._job(schema, address, database, result)
-            done = self._run([self.python, str(_CHILD)], schema, address, database, text=json.dumps(job))
+            done = await self._run([self.python, str(_CHILD)], schema, address, database, text=json.dumps(job))
             answer = json.loads(result.read_text(encoding="utf-8")) if result.exists() else {}
         if "heads" not in answer:
             raise MigrationError(self._scrubbed(_failure(schema, answer, done), address))
@@ -74,35 +84,31 @@ class Builder:
             "result": str(result),
         }
 
-    def _run_command(self, schema: Schema, address: Address, database: str) -> list[str]:
-        done = self._run(schema.parameter, schema, address, database)
-        if done.returncode:
+    async def _run_command(self, schema: Schema, address: Address, database: str) -> list[str]:
+        done = await self._run(schema.parameter, schema, address, database)
+        if done.exit_code:
             message = (
-                f"The template could not be built: the migrate-command ended with exit code {done.returncode}.\n"
-                f"{_tail(done.stdout)}\n"
+                f"The template could not be built: the migrate-command ended with exit code {done.exit_code}.\n"
+                f"{_tail(done.output)}\n"
                 f"It ran in {schema.project} with the database's URL in "
                 f"{', '.join((*self.settings.database_url_env, OWN_VARIABLE))}."
             )
             raise MigrationError(self._scrubbed(message, address))
         return []
 
-    def _run(
+    async def _run(
         self, command: list[str] | str, schema: Schema, address: Address, database: str, *, text: str = ""
-    ) -> subprocess.CompletedProcess[str]:
+    ) -> _Ended:
         variables = database_variables(address, database, self.settings.database_url_env, self.environ, schema.project)
         programs = f"{Path(self.python).parent}{os.pathsep}{self.environ.get('PATH', '')}"
-        return subprocess.run(
-            command,
-            shell=isinstance(command, str),  # the project's own command line, as in its Makefile
-            cwd=schema.project,
-            env={**self.environ, **variables, "PATH": programs, "PYTHONIOENCODING": "utf-8"},
-            input=text,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-        )
+        environ = {**self.environ, **variables, "PATH": programs, "PYTHONIOENCODING": "utf-8"}
+        process = _start(command, schema.project, environ)
+        try:
+            output, _ = await asyncio.to_thread(process.communicate, text)
+        except asyncio.CancelledError:
+            _end(process)
+            raise
+        return _Ended(process.returncode, output)
 
     async def _refuse_emptiness(self, schema: Schema, address: Address, database: str) -> None:
         async with session(address, database) as connection:
@@ -123,16 +129,40 @@ class Builder:
         return text
 
 
-def _failure(schema: Schema, answer: Mapping[str, Any], done: subprocess.CompletedProcess[str]) -> str:
+def _start(command: list[str] | str, folder: Path, environ: Mapping[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command,
+        shell=isinstance(command, str),  # the project's own command line, as in its Makefile
+        cwd=folder,
+        env=environ,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=True,
+    )
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a process that was interrupted, with the programs that it started."""
+    with contextlib.suppress(ProcessLookupError):
+        if os.name == "posix":
+            os.killpg(process.pid, signal.SIGTERM)
+        else:
+            process.terminate()
+
+
+def _failure(schema: Schema, answer: Mapping[str, Any], done: _Ended) -> str:
     if not answer:
         return (
-            f"The template could not be built: the interpreter ended with exit code {done.returncode} before it "
-            f"could say why ({schema.note}).\n{_tail(done.stdout)}"
+            f"The template could not be built: the interpreter ended with exit code {done.exit_code} before it "
+            f"could say why ({schema.note}).\n{_tail(done.output)}"
         )
     revision = f": revision {answer['revision']} failed" if answer["revision"] else f" ({schema.note} failed)"
     parts = [f"The template could not be built{revision}.", answer["error"], "", answer["traceback"].strip()]
-    if done.stdout.strip():
-        parts += ["", "Its output:", _tail(done.stdout)]
+    if done.output.strip():
+        parts += ["", "Its output:", _tail(done.output)]
     return "\n".join(parts)
 
 

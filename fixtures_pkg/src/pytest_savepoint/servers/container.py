@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from pytest_savepoint.servers.readiness import NotReadyError, version_when_ready
 from pytest_savepoint.servers.tuning import tuned_for_tests
 from pytest_savepoint.settings import Settings
 
-__all__ = ["ContainerProvider", "docker", "lease_folder", "our_containers"]
+__all__ = ["ContainerProvider", "kept_notes", "lease_of", "our_containers", "remove_container"]
 
 _NEWEST = "18"
 _PAUSE = 0.1
@@ -46,6 +47,18 @@ def docker(*arguments: str, timeout: float = 60, environ: Mapping[str, str] | No
     return done.stdout.strip()
 
 
+def remove_container(name: str) -> None:
+    """Remove a container with its volumes; one that is gone is no fault.
+
+    :raises ServerError: with docker's own words.
+    """
+    try:
+        docker("rm", "--force", "--volumes", name)
+    except ServerError as error:
+        if "No such container" not in str(error):
+            raise
+
+
 def our_containers(cache: Path) -> list[str]:
     """The names of the containers, running or not, that runs with this cache have made."""
     return docker(
@@ -53,9 +66,14 @@ def our_containers(cache: Path) -> list[str]:
     ).split()
 
 
-def lease_folder(cache: Path) -> Path:
-    """Where each container has a file that its living owner holds locked."""
-    return cache / "containers"
+def lease_of(cache: Path, name: str) -> FileLock:
+    """The lock that the living owners of the container `name` hold, shared."""
+    return FileLock(cache / "containers" / f"{name}.lock")
+
+
+def kept_notes(cache: Path) -> list[Path]:
+    """The notes by which later runs find kept containers."""
+    return list((cache / "containers").glob("*.kept"))
 
 
 def _cache_mark(cache: Path) -> str:
@@ -79,7 +97,8 @@ class ContainerServer:
 
     def stop(self) -> None:
         if not self._kept:
-            docker("rm", "--force", "--volumes", self._container)
+            remove_container(self._container)
+            self._lease.remove()
         self._lease.release()
 
 
@@ -95,6 +114,8 @@ class ContainerProvider:
         self._image = settings.postgres_image or f"postgres:{settings.postgres_version or _NEWEST}"
 
     def obstacle(self) -> str:
+        if sys.platform == "win32":
+            return "on Windows Docker runs Linux images in a machine of its own; start PostgreSQL there yourself"
         if shutil.which("docker") is None:
             return "docker is not on PATH"
         try:
@@ -114,7 +135,7 @@ class ContainerProvider:
     def _run(self, *, keep: bool) -> ContainerServer:
         self._pull_if_missing()
         name = f"savepoint-{secrets.token_hex(4)}"
-        lease = FileLock(lease_folder(self._cache) / f"{name}.lock")
+        lease = lease_of(self._cache, name)
         # Before the container exists, so that `clean` never meets one whose owner seems dead.
         lease.acquire(shared=True)
         password = Secret(secrets.token_hex(16))
@@ -122,7 +143,8 @@ class ContainerProvider:
             self._docker_run(name, password)
             server = self._wait(name, password, lease, kept=keep)
         except BaseException:
-            docker("rm", "--force", "--volumes", name)
+            remove_container(name)
+            lease.remove()
             lease.release()
             raise
         if keep:
@@ -156,7 +178,7 @@ class ContainerProvider:
                 f"The end of the container's log:\n{_log_tail(name, 40)}\n"
                 "Look at postgres-image and postgres-settings; set server-timeout for a slow machine."
             ) from fault
-        reason = f"container: PostgreSQL {version} from the image {self._image}"
+        reason = f"a container of {self._image}"
         return ContainerServer("container", reason, version, address, name, lease, kept)
 
     def _pull_if_missing(self) -> None:
@@ -173,7 +195,7 @@ class ContainerProvider:
 
     def _kept_note(self) -> Path:
         wanted = f"{self._image} {sorted(self._settings.postgres_settings.items())}"
-        return lease_folder(self._cache) / f"{hashlib.sha256(wanted.encode()).hexdigest()[:16]}.kept"
+        return self._cache / "containers" / f"{hashlib.sha256(wanted.encode()).hexdigest()[:16]}.kept"
 
     def _write_note(self, name: str, password: Secret) -> None:
         file = os.open(self._kept_note(), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -182,7 +204,7 @@ class ContainerProvider:
 
     def _attach(self, note: Path) -> ContainerServer | None:
         kept = json.loads(note.read_text(encoding="utf-8"))
-        lease = FileLock(lease_folder(self._cache) / f"{kept['container']}.lock")
+        lease = lease_of(self._cache, kept["container"])
         if not lease.acquire(shared=True) or not _is_running(kept["container"]):
             lease.release()
             note.unlink(missing_ok=True)

@@ -61,7 +61,7 @@ class UrlProvider:
         with Background() as background:
             background.call(_refuse_weak_role(address))
         self._refuse_other_version(address, version)
-        return GivenServer("url", f"url: PostgreSQL {version} at {address.shown()}", version, address)
+        return GivenServer("url", f"the given server at {address.shown()}", version, address)
 
     def _refuse_foreign_host(self, address: Address) -> None:
         if not _is_this_machine(address.host) and address.host != self._settings.trusted_host:

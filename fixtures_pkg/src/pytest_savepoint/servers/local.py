@@ -72,9 +72,10 @@ class LocalProvider:
     """
 
     def __init__(
-        self, name: str, find: Callable[[], list[Binaries]], settings: Settings, cache: Path, *, remedy: str
+        self, name: str, find: Callable[[], list[Binaries]], settings: Settings, cache: Path, *, whose: str, remedy: str
     ) -> None:
         self.name = name
+        self._whose = whose
         self.remedy = remedy
         self._find = find
         self._settings = settings
@@ -114,7 +115,7 @@ class LocalProvider:
             raise
         finally:
             turn.release()
-        reason = f"{self.name}: PostgreSQL {running.version} from {chosen.folder}"
+        reason = f"{self._whose} programs in {chosen.folder}"
         return LocalServer(self.name, reason, running.version, running.address, cluster, users, timeout)
 
     def _wanted(self, found: list[Binaries]) -> list[Binaries]:

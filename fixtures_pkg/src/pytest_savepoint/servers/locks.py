@@ -49,6 +49,10 @@ class FileLock:
         self._file = file
         return True
 
+    def remove(self) -> None:
+        """Remove the file of a lock that is held exclusively; whoever waits for it makes a new one."""
+        self._path.unlink(missing_ok=True)
+
     def release(self) -> None:
         """Give the lock back; harmless when it is not held."""
         if self._file is not None:
