@@ -1,0 +1,197 @@
+"""The command line: verbs, the project's folder, and a flag for every setting."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import signal
+import sys
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import NoReturn
+
+from pytest_savepoint.cache import cache_directory
+from pytest_savepoint.errors import ExitCode, SettingsError
+from pytest_savepoint.settings import SETTINGS, Setting, Settings, read_settings
+
+from savepoint_ci.invocation import Invocation, attempt
+from savepoint_ci.progress import choose_display
+from savepoint_ci.state import Configured, State
+
+__all__ = ["main"]
+
+VERBS = {
+    "run": "do everything: server, dependencies, template, suite, report",
+    "configure": "check the settings and keep them for the next steps of a job",
+    "provision": "start PostgreSQL and leave it running for the next steps",
+    "install": "install the project's dependencies and what a run needs",
+    "migrate": "build the template database",
+    "test": "run the suite",
+    "diagnose": "show what was found about the causes of failures",
+    "report": "write the report of the last suite",
+    "comment": "put the report on the pull request",
+    "verdict": "end with the exit code that the report stands for",
+    "clean": "remove what earlier runs left, and nothing else",
+}
+
+_SWITCHES = ("--help", "--show-settings", "--background")
+_OPTIONS = (*_SWITCHES, *(f"--{setting.kebab}" for setting in SETTINGS))
+
+
+def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run one verb and return the exit code.
+
+    :param arguments: the command line without the program's name.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cancelled job still reports
+    try:
+        command = _read(arguments, environ)
+    except SettingsError as error:
+        print(f"savepoint: {error}\nsavepoint --help lists every verb and option.", file=sys.stderr)
+        return ExitCode.USAGE
+    if command.show_settings:
+        _show(command.settings)
+        return ExitCode.GREEN
+    cache = cache_directory(environ)
+    if command.verb == "run":
+        state = State.of_one_run(environ=environ, cache=cache)
+    else:
+        state = State.of_project(command.project, environ=environ, cache=cache)
+    invocation = Invocation(
+        project=command.project,
+        settings=command.settings,
+        environ=environ,
+        cache=cache,
+        state=state,
+        display=choose_display(),
+        pytest_arguments=command.pytest_arguments,
+    )
+    # Only this verb's module is loaded: most steps need a fraction of what all of them together import.
+    step = getattr(import_module(f"savepoint_ci.steps.{command.verb}"), command.function)
+    return attempt(command.verb, step, invocation)
+
+
+@dataclass(frozen=True)
+class _Command:
+    """The command line, understood; `function` is the step's name in its module."""
+
+    verb: str
+    function: str
+    project: Path
+    settings: Settings
+    pytest_arguments: tuple[str, ...]
+    show_settings: bool
+
+
+def _read(arguments: Sequence[str], environ: Mapping[str, str]) -> _Command:
+    """Read the command line and the settings.
+
+    :raises SettingsError: with all faults of both at once.
+    """
+    own, pytest_arguments = _split(arguments)
+    own, faults = _without_unknown(own)
+    options, surplus = _parser().parse_known_args(own)
+    faults += [f"{each!r} is one argument too many; the project's folder is the only one." for each in surplus]
+    project = Path(options.project).absolute()
+    if not project.is_dir():
+        faults.append(f"{project} is not a folder; give the folder of the project.")
+    if pytest_arguments and options.verb not in ("run", "test"):
+        faults.append(f"arguments for pytest (after --) go to run and test, not to {options.verb}.")
+    try:
+        flags = {setting.name: getattr(options, setting.name) for setting in SETTINGS}
+        settings = read_settings(project, flags=flags, environ=_configured(options.verb, project, environ))
+    except SettingsError as error:
+        faults.append(str(error))
+    if faults:
+        raise SettingsError("\n  ".join("\n".join(faults).splitlines()))
+    function = f"{options.verb}_in_background" if options.background else options.verb
+    return _Command(options.verb, function, project, settings, pytest_arguments, options.show_settings)
+
+
+def _configured(verb: str, project: Path, environ: Mapping[str, str]) -> Mapping[str, str]:
+    """The variables, with those that the configure step of this job was given."""
+    if verb in ("run", "configure") or not project.is_dir():
+        return environ
+    configured = State.of_project(project, environ=environ, cache=cache_directory(environ)).load(Configured)
+    return {**configured.variables, **environ} if configured else environ
+
+
+def _split(arguments: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
+    own = list(arguments)
+    if "--" not in own:
+        return own, ()
+    at = own.index("--")
+    return own[:at], tuple(own[at + 1 :])
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, except that its faults are shown as ours are."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SettingsError(f"{message}.")
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog="savepoint", description="Test async Python on real PostgreSQL.", allow_abbrev=False)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for verb, summary in VERBS.items():
+        of_verb = verbs.add_parser(verb, help=summary, description=f"{summary.capitalize()}.", allow_abbrev=False)
+        of_verb.add_argument("project", nargs="?", default=".", metavar="PATH", help="the project's folder")
+        of_verb.add_argument("--show-settings", action="store_true", help="show every setting and its source; do nothing")
+        of_verb.set_defaults(background=False)
+        if verb == "provision":
+            of_verb.add_argument("--background", action="store_true", help="do not wait; later steps do")
+        if verb in ("run", "test"):
+            of_verb.usage = f"savepoint {verb} [PATH] [OPTIONS] [-- PYTEST ARGUMENTS]"
+        for setting in SETTINGS:
+            metavar = "|".join(setting.choices) or "VALUE"
+            of_verb.add_argument(f"--{setting.kebab}", dest=setting.name, metavar=metavar, help=_help(setting))
+    return parser
+
+
+def _help(setting: Setting) -> str:
+    default = "" if setting.default in ("", None) else f" Default: {_text(setting.default)}."
+    return (setting.help + default).replace("%", "%%")
+
+
+def _without_unknown(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The arguments without options that do not exist and their values, and what is to be said of each."""
+    kept: list[str] = []
+    faults: list[str] = []
+    waiting = deque(arguments)
+    while waiting:
+        words = [waiting.popleft()]
+        name, equals, _ = words[0].partition("=")
+        is_option = name.startswith("--")
+        if is_option and not equals and name not in _SWITCHES and waiting and not waiting[0].startswith("--"):
+            words.append(waiting.popleft())
+        if not is_option or name in _OPTIONS:
+            kept += words
+        else:
+            near = difflib.get_close_matches(name, _OPTIONS, n=1)
+            faults.append(f"there is no option {name}" + (f"; did you mean {near[0]}?" if near else "."))
+    return kept, faults
+
+
+def _show(settings: Settings) -> None:
+    for setting in SETTINGS:
+        value = settings.values[setting.name]
+        print(f"{setting.kebab:<27} {_text(value) or '(empty)':<30} {settings.sources[setting.name]}")
+
+
+def _text(value: object) -> str:
+    """A setting's value as a person would write it; a secret shows as stars."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(value).lower()
+        case tuple():
+            return ",".join(value)
+        case dict():
+            return ",".join(f"{name}={text}" for name, text in value.items())
+        case _:
+            return f"{value}"

@@ -1,0 +1,75 @@
+"""What every step gets, and how its end becomes an exit code."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_savepoint.errors import ExitCode, SavepointError
+from pytest_savepoint.settings import Settings
+
+from savepoint_ci.progress import Display
+from savepoint_ci.state import Failed, State
+
+__all__ = ["Invocation", "attempt"]
+
+_ORDER = ("provision", "install", "migrate", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Invocation:
+    """One call of the tool: the caller's project and environment, the settings in force, and where things are kept."""
+
+    project: Path
+    settings: Settings
+    environ: Mapping[str, str]
+    cache: Path
+    state: State
+    display: Display
+    pytest_arguments: tuple[str, ...] = ()
+
+    @property
+    def report_folder(self) -> Path:
+        """The folder of report.json and its renderings; made when it is not there, and kept out of version control."""
+        folder = self.project / str(self.settings.report)
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            (folder / ".gitignore").write_text("*\n")
+        return folder
+
+
+def attempt(
+    name: str, step: Callable[[Invocation], ExitCode | None], invocation: Invocation, *, show: bool = True
+) -> ExitCode:
+    """Take one step; what goes wrong is kept for the report and becomes the exit code.
+
+    :param show: say at once what went wrong.
+    """
+    _forget_failures_from(name, invocation.state)
+    try:
+        return step(invocation) or ExitCode.GREEN
+    except KeyboardInterrupt:
+        invocation.state.save(Failed(step=name, message="interrupted", interrupted=True))
+        return ExitCode.INTERRUPTED
+    except SavepointError as error:
+        _keep_failure(name, str(error), invocation, show=show)
+        return error.exit_code
+    except Exception:  # noqa: BLE001 - whatever happens, the tests that ran are reported
+        message = f"This is a fault in Savepoint itself; please report it.\n{traceback.format_exc().rstrip()}"
+        _keep_failure(name, message, invocation, show=show)
+        return ExitCode.USAGE
+
+
+def _forget_failures_from(name: str, state: State) -> None:
+    failed = state.load(Failed)
+    if failed and name in _ORDER and failed.step in _ORDER[_ORDER.index(name) :]:
+        state.forget(Failed)
+
+
+def _keep_failure(name: str, message: str, invocation: Invocation, *, show: bool) -> None:
+    if show:
+        invocation.display.say(f"savepoint: {name} failed: {message}")
+    if name in _ORDER and invocation.state.load(Failed) is None:
+        invocation.state.save(Failed(step=name, message=message))

@@ -1,0 +1,13 @@
+"""Check the settings before anything slow, and keep them for the next steps of the job."""
+
+from __future__ import annotations
+
+from savepoint_ci.invocation import Invocation
+from savepoint_ci.state import Configured
+
+__all__ = ["configure"]
+
+
+def configure(invocation: Invocation) -> None:
+    """Keep what is not a default; that all of it is right was checked when it was read."""
+    invocation.state.save(Configured(variables=invocation.settings.environment()))

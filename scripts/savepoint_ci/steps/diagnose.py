@@ -1,0 +1,20 @@
+"""Say why tests failed or may fail."""
+
+from __future__ import annotations
+
+import msgspec
+from pytest_savepoint.diagnosis import Finding, shown
+
+from savepoint_ci.invocation import Invocation
+from savepoint_ci.steps.report import make_report
+
+__all__ = ["diagnose"]
+
+
+def diagnose(invocation: Invocation) -> None:
+    """Show the findings of the last suite, each with its evidence."""
+    findings = msgspec.convert(msgspec.to_builtins(make_report(invocation).findings), list[Finding])
+    for finding in findings:
+        invocation.display.say(shown(finding))
+    if not findings:
+        invocation.display.say("savepoint: no finding")

@@ -1,0 +1,150 @@
+"""Install the project's dependencies, and what a run needs, into the caller's environment."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from savepoint_ci.environment.additions import install_additions, missing_additions, our_digest
+from savepoint_ci.environment.choose import (
+    Contents,
+    active_python,
+    find_base_python,
+    make_once,
+    read_contents,
+)
+from savepoint_ci.environment.dependencies import Dependencies, detect_dependencies
+from savepoint_ci.environment.uv import UV, InstallError, run_program
+from savepoint_ci.invocation import Invocation
+from savepoint_ci.state import Installed
+
+__all__ = ["callers_python", "install"]
+
+
+def install(invocation: Invocation) -> None:
+    """Fill the active environment, or a kept one of the project's own when none is active.
+
+    :raises InstallError: when an installer fails, with what it printed.
+    """
+    start = time.monotonic()
+    settings, say = invocation.settings, invocation.display.say
+    found = active_python(settings.python, invocation.environ)
+    command = settings.install if settings.install != "none" else ""
+    detected = None if settings.install else detect_dependencies(invocation.project)
+    if found:
+        python, origin = found
+        say(f"savepoint: installing into {python} ({origin})")
+        _fill(invocation, python, detected)
+    elif settings.install == "none":
+        raise InstallError(
+            "install is none, but no environment is active and python is empty, so there is nothing to run tests in.\n"
+            "Activate your environment, name its interpreter in python, or leave install empty."
+        )
+    else:
+        python = _kept_environment(invocation, detected)
+        say(f"savepoint: no environment is active; using {python}")
+    if command:
+        _run_install_command(invocation, python, command)
+        _fill(invocation, python, None)
+    if settings.install == "none":
+        _refuse_incomplete(invocation, python)
+    elif not command and not detected:
+        say("savepoint: no uv.lock, poetry.lock, pdm.lock, requirements file or pyproject.toml with dependencies found")
+    elif detected:
+        say(f"savepoint: dependencies from {detected.source}")
+    invocation.state.save(Installed(seconds=time.monotonic() - start, python=str(python)))
+
+
+def callers_python(invocation: Invocation) -> Path:
+    """The interpreter that runs the caller's code: the installed one, else the active one.
+
+    :raises InstallError: when there is neither.
+    """
+    if installed := invocation.state.load(Installed):
+        return Path(installed.python)
+    if found := active_python(invocation.settings.python, invocation.environ):
+        return found[0]
+    raise InstallError(
+        "There is no environment to run the project in: none is active and nothing was installed.\n"
+        "Run `savepoint install` first, activate your environment, or name its interpreter in python."
+    )
+
+
+def _fill(invocation: Invocation, python: Path, dependencies: Dependencies | None) -> None:
+    if invocation.settings.install == "none":
+        return
+    if dependencies:
+        _install_dependencies(invocation, python, dependencies)
+    contents = read_contents(python, invocation.environ)
+    requirements = missing_additions(contents, invocation.settings, invocation.project)
+    if requirements or contents.savepoint != our_digest():
+        install_additions(python, contents, requirements, cache=invocation.cache, environ=invocation.environ)
+        invocation.display.say(f"savepoint: added {', '.join([*requirements, 'pytest-savepoint'])}")
+
+
+def _install_dependencies(invocation: Invocation, python: Path, dependencies: Dependencies) -> None:
+    environ = _activated(invocation, python, read_contents(python, invocation.environ))
+    with tempfile.TemporaryDirectory() as scratch:
+        for command in dependencies.commands(python, Path(scratch)):
+            run_program(
+                command, folder=invocation.project, environ=environ, purpose=f"Installing from {dependencies.source}"
+            )
+
+
+def _kept_environment(invocation: Invocation, dependencies: Dependencies | None) -> Path:
+    """An environment for exactly these files; when they change, so does the environment."""
+    base = find_base_python(invocation.project, invocation.environ)
+    files = dependencies.files if dependencies else ()
+    key = "\0".join(
+        [
+            str(invocation.project),
+            base,
+            our_digest(),
+            invocation.settings.install,
+            f"{invocation.settings.workers != '0'} {invocation.settings.coverage}",
+            *(f"{path}\0{path.read_text('utf-8', 'replace')}" for path in files if path.exists()),
+        ]
+    )
+
+    def fill(python: Path) -> None:
+        if not invocation.settings.install:
+            _fill(invocation, python, dependencies)
+
+    return make_once(invocation.cache / "environments", key, base, fill, invocation.environ)
+
+
+def _run_install_command(invocation: Invocation, python: Path, command: str) -> None:
+    """Run the caller's command in a shell; its text comes in by the environment, and its output goes straight out."""
+    contents = read_contents(python, invocation.environ)
+    environ = _activated(invocation, python, contents) | {"SAVEPOINT_INSTALL": command}
+    shell = ["bash", "-c", 'eval "$SAVEPOINT_INSTALL"'] if os.name == "posix" else ["cmd", "/c", "%SAVEPOINT_INSTALL%"]
+    done = subprocess.run(shell, cwd=invocation.project, env=environ, stdin=subprocess.DEVNULL, check=False)
+    if done.returncode:
+        raise InstallError(
+            f"The install command failed with exit code {done.returncode}; its output is above:\n  {command}"
+        )
+
+
+def _activated(invocation: Invocation, python: Path, contents: Contents) -> dict[str, str]:
+    """The caller's variables with this environment active, and uv at the end of the path."""
+    path = os.pathsep.join((str(python.parent), invocation.environ.get("PATH", ""), str(UV.parent)))
+    active = {"VIRTUAL_ENV": str(contents.prefix), "PDM_IGNORE_SAVED_PYTHON": "1"}
+    if contents.virtual:
+        active["UV_PROJECT_ENVIRONMENT"] = str(contents.prefix)
+    withheld = ("SAVEPOINT_GITHUB_TOKEN",)
+    return {name: text for name, text in invocation.environ.items() if name not in withheld} | {"PATH": path} | active
+
+
+def _refuse_incomplete(invocation: Invocation, python: Path) -> None:
+    contents = read_contents(python, invocation.environ)
+    missing = missing_additions(contents, invocation.settings, invocation.project)
+    if not contents.savepoint:
+        missing.append("pytest-savepoint")
+    if missing:
+        raise InstallError(
+            f"install is none, but {python} has no {', '.join(missing)}.\n"
+            "Install them yourself, leave install empty, or set coverage to false and workers to 0 to need less."
+        )

@@ -1,0 +1,44 @@
+"""Build the template, so that every worker of the suite finds it ready."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from urllib.parse import urlsplit
+
+from pytest_savepoint.databases.run import DatabaseRun
+from pytest_savepoint.settings import read_settings
+
+from savepoint_ci.github.runner_files import set_output
+from savepoint_ci.invocation import Invocation
+from savepoint_ci.state import Migrated
+from savepoint_ci.steps.install import callers_python
+from savepoint_ci.steps.provision import wait_for_server
+from savepoint_ci.suite.command import suite_environment
+
+__all__ = ["migrate"]
+
+
+def migrate(invocation: Invocation) -> None:
+    """Build the template in the caller's environment, or find that it is there.
+
+    :raises MigrationError: with the caller's own traceback.
+    """
+    provisioned = wait_for_server(invocation)
+    if not provisioned.url:
+        return
+    start = time.monotonic()
+    python = callers_python(invocation)
+    environ = suite_environment(invocation.environ, invocation.settings, python=python, server_url=provisioned.url)
+    settings = read_settings(invocation.project, environ=environ)
+    run = DatabaseRun.open(settings, invocation.project, python=str(python), environ=environ)
+    try:
+        template = run.template
+    finally:
+        run.close()
+    invocation.state.save(Migrated(seconds=time.monotonic() - start, template=asdict(template)))
+    address = urlsplit(provisioned.url)
+    shown = f"postgresql://{address.username}@{address.netloc.rpartition('@')[2]}/{template.name}"
+    set_output(invocation.environ, "database-url", shown)
+    how = "was there already" if template.hit else f"was built in {template.seconds:.1f} s"
+    invocation.display.say(f"savepoint: the template ({template.source}) {how}")

@@ -1,0 +1,145 @@
+"""Put together what the run found, and write it in every form."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+from pytest_savepoint.settings import Settings
+
+from savepoint_ci.github.event import read_event
+from savepoint_ci.github.publish import comment_key, run_url
+from savepoint_ci.github.runner_files import append_summary, set_output
+from savepoint_ci.invocation import Invocation
+from savepoint_ci.report.annotations import annotation_commands
+from savepoint_ci.report.build import build_report
+from savepoint_ci.report.junit import junit_xml
+from savepoint_ci.report.markdown import comment_body, job_summary
+from savepoint_ci.report.model import Failure, Report, Run, report_json
+from savepoint_ci.report.terminal import terminal_summary
+from savepoint_ci.state import Failed, Installed, Migrated, Provisioned, Tested
+from savepoint_ci.steps.install import callers_python
+from savepoint_ci.suite.coverage import CollectedCoverage, collect_coverage
+
+__all__ = ["make_report", "report"]
+
+NOTHING_MEASURED = CollectedCoverage(coverage=None)
+_PYTEST_INTERRUPTED = 2
+_STEPS = ("provision", "install", "migrate", "test")
+
+
+def report(invocation: Invocation) -> None:
+    """Write the report and its renderings."""
+    found = make_report(invocation, _collect(invocation))
+    _write(invocation, found)
+    _tell_runner(invocation, found)
+    invocation.display.say(terminal_summary(found).rstrip())
+    invocation.display.say(f"report: {invocation.report_folder / 'report.json'}")
+
+
+def make_report(invocation: Invocation, collected: CollectedCoverage = NOTHING_MEASURED) -> Report:
+    """The report of what the steps left so far; it is made whatever became of them."""
+    state = invocation.state
+    tested, failed = state.load(Tested), state.load(Failed)
+    interrupted = (tested and tested.interrupted) or (failed and failed.interrupted)
+    facts = (state.load(Provisioned), state.load(Installed), state.load(Migrated), tested)
+    return build_report(
+        _evidence(invocation, tested),
+        run=_run(invocation, tested),
+        settings=_with_callers_limit(invocation.settings, collected.fail_under),
+        coverage=collected.coverage,
+        timing={step: fact.seconds for step, fact in zip(_STEPS, facts, strict=True) if fact},
+        failure=Failure(step=failed.step, message=failed.message) if failed and not interrupted else None,
+        pytest_exit=_PYTEST_INTERRUPTED if interrupted else tested.pytest_exit if tested else None,
+        warnings=(*(tested.warnings if tested else ()), *collected.warnings),
+    )
+
+
+def _collect(invocation: Invocation) -> CollectedCoverage:
+    if not invocation.settings.coverage or not invocation.state.load(Tested):
+        return NOTHING_MEASURED
+    python = callers_python(invocation)
+    return collect_coverage(
+        invocation.settings, python, invocation.project, invocation.report_folder, environ=invocation.environ
+    )
+
+
+def _with_callers_limit(settings: Settings, fail_under: float | None) -> Settings:
+    """The settings, with the limit of the caller's own coverage configuration where the setting is empty."""
+    if settings.coverage_fail_under is not None:
+        return settings
+    return replace(settings, values={**settings.values, "coverage_fail_under": fail_under})
+
+
+def _evidence(invocation: Invocation, tested: Tested | None) -> Iterator[str]:
+    if tested and Path(tested.evidence).exists():
+        with Path(tested.evidence).open(encoding="utf-8", errors="replace") as lines:
+            yield from lines
+    provisioned, migrated = invocation.state.load(Provisioned), invocation.state.load(Migrated)
+    if provisioned and provisioned.url:
+        # The suite was given a URL and a template that was there; where they came from is known here only.
+        yield json.dumps(
+            {
+                "kind": "database",
+                "provider": provisioned.provider,
+                "reason": provisioned.reason,
+                "version": provisioned.version,
+                "template": migrated.template if migrated else None,
+            }
+        )
+
+
+def _run(invocation: Invocation, tested: Tested | None) -> Run:
+    environ = invocation.environ
+    event = read_event(environ)
+    started = datetime.fromtimestamp(tested.started, timezone.utc) if tested else datetime.now(timezone.utc)
+    return Run(
+        id=environ.get("GITHUB_RUN_ID") or uuid.uuid4().hex[:12],
+        commit=event.head_sha or _git(invocation, "rev-parse", "HEAD"),
+        ref=environ.get("GITHUB_HEAD_REF") or environ.get("GITHUB_REF_NAME") or _git(invocation, "branch", "--show-current"),
+        repository=event.repository,
+        started=started.isoformat(timespec="seconds"),
+    )
+
+
+def _git(invocation: Invocation, *arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(invocation.project), *arguments], capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _write(invocation: Invocation, found: Report) -> None:
+    folder, environ = invocation.report_folder, invocation.environ
+    comment = comment_body(found, key=comment_key(invocation.settings, environ), run_url=run_url(environ))
+    (folder / "report.json").write_bytes(report_json(found))
+    (folder / "junit.xml").write_bytes(junit_xml(found))
+    (folder / "comment.md").write_text(comment, encoding="utf-8")
+
+
+def _tell_runner(invocation: Invocation, found: Report) -> None:
+    environ = invocation.environ
+    append_summary(environ, job_summary(found))
+    outputs = {
+        "result": found.result,
+        "report": str(invocation.report_folder),
+        "coverage": f"{found.coverage.total:.2f}" if found.coverage else "",
+        "patch-coverage": f"{found.coverage.diff.percent:.2f}" if found.coverage and found.coverage.diff else "",
+        "errors": str(found.counts["error"]),
+    }
+    outputs |= {name: str(found.counts[name]) for name in ("total", "passed", "failed", "skipped")}
+    for name, value in outputs.items():
+        set_output(environ, name, value)
+    if environ.get("GITHUB_ACTIONS") == "true":
+        workspace = environ.get("GITHUB_WORKSPACE") or str(invocation.project)
+        for command in annotation_commands(found, project=os.path.relpath(invocation.project, workspace)):
+            invocation.display.say(command)

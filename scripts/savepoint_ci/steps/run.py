@@ -1,0 +1,58 @@
+"""Everything, one step after the other; whatever happens, the tests that ran are reported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from pytest_savepoint.errors import ExitCode
+from pytest_savepoint.servers import Server
+
+from savepoint_ci.invocation import Invocation, attempt
+from savepoint_ci.steps.comment import comment
+from savepoint_ci.steps.install import install
+from savepoint_ci.steps.migrate import migrate
+from savepoint_ci.steps.provision import provision
+from savepoint_ci.steps.report import report
+from savepoint_ci.steps.test import test
+from savepoint_ci.steps.verdict import verdict
+
+__all__ = ["run"]
+
+
+def run(invocation: Invocation) -> ExitCode:
+    """Provision while dependencies install, migrate, test, report, comment, and give back the server."""
+    try:
+        with ThreadPoolExecutor(max_workers=1) as background:
+            starting = background.submit(provision, invocation, keep=False)
+            try:
+                _take_steps(invocation, starting)
+                reported = attempt("report", report, invocation)
+                attempt("comment", comment, invocation)
+            finally:
+                _stop(starting)
+    finally:
+        invocation.state.remove()
+    return reported or verdict(invocation)
+
+
+def _take_steps(invocation: Invocation, starting: Future[Server | None]) -> None:
+    def await_server(_: Invocation) -> None:
+        starting.result()
+
+    steps: tuple[tuple[str, Callable[[Invocation], ExitCode | None]], ...] = (
+        ("install", install),
+        ("provision", await_server),
+        ("migrate", migrate),
+        ("test", test),
+    )
+    for name, step in steps:
+        with invocation.display.phase(name):
+            code = attempt(name, step, invocation, show=False)  # the report ends with it
+        if code is not ExitCode.GREEN:
+            return
+
+
+def _stop(starting: Future[Server | None]) -> None:
+    if starting.exception() is None and (server := starting.result()):
+        server.stop()

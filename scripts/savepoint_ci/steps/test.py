@@ -1,0 +1,153 @@
+"""Run the suite, show how far it is, and keep what it said."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shlex
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pytest_savepoint.errors import ExitCode, SavepointError, ServerError
+
+from savepoint_ci.invocation import Invocation
+from savepoint_ci.report.text import clean_block
+from savepoint_ci.state import Provisioned, Tested
+from savepoint_ci.steps.install import callers_python
+from savepoint_ci.steps.provision import wait_for_server
+from savepoint_ci.suite.command import suite_command, suite_environment
+from savepoint_ci.suite.coverage import plan_coverage
+from savepoint_ci.suite.process import run_suite
+from savepoint_ci.suite.tally import Tally
+
+__all__ = ["SuiteError", "test"]
+
+_PYTEST_USAGE = 4
+_PYTEST_NO_TESTS = 5
+_FAILURES = re.compile(r"^=+ (?:ERRORS|FAILURES) =+$", re.MULTILINE)
+_LOG_TAIL = 40
+
+
+class SuiteError(SavepointError):
+    """pytest did not run any test."""
+
+
+def test(invocation: Invocation) -> ExitCode:
+    """Run the suite to its end and return what pytest's end means.
+
+    :raises SuiteError: when pytest refused its arguments or found no tests.
+    :raises ServerError: when tests failed and the server is gone.
+    """
+    provisioned = wait_for_server(invocation)
+    tested = _run(invocation, provisioned)
+    if tested.pytest_exit:
+        _show_output(invocation, Path(tested.log))
+    if tested.interrupted:
+        return ExitCode.INTERRUPTED
+    _refuse_nothing(tested, invocation)
+    if tested.pytest_exit and provisioned.url and not _answers(provisioned.url):
+        raise ServerError(
+            f"The PostgreSQL server ({provisioned.provider}) stopped answering while the suite ran.\n"
+            "Something ended it: look for a kill for lack of memory, or for another program that stops servers."
+        )
+    return ExitCode.TESTS_FAILED if tested.pytest_exit else ExitCode.GREEN
+
+
+test.__test__ = False  # type: ignore[attr-defined] # a verb, whatever pytest makes of the name
+
+
+def _run(invocation: Invocation, provisioned: Provisioned) -> Tested:
+    settings, display = invocation.settings, invocation.display
+    python = callers_python(invocation)
+    evidence = invocation.state.folder / "evidence.jsonl"
+    evidence.unlink(missing_ok=True)
+    log = invocation.report_folder / "pytest.log"
+    arguments = [*shlex.split(settings.pytest_args), *invocation.pytest_arguments]
+    command = suite_command(python, settings, invocation.project, arguments)
+    environment = suite_environment(invocation.environ, settings, python=python, server_url=provisioned.url)
+    environment["SAVEPOINT_EVIDENCE"] = str(evidence)
+    warnings: tuple[str, ...] = ()
+    if settings.coverage:
+        plan = plan_coverage(
+            python, invocation.project, invocation.report_folder, environ=environment, pytest_arguments=arguments
+        )
+        command += plan.arguments
+        environment |= plan.environment
+        warnings = plan.warnings
+    tally = Tally(evidence)
+
+    def tick() -> None:
+        tally.update()
+        display.tests(tally)
+
+    tested = Tested(started=time.time(), evidence=str(evidence), log=str(log), warnings=warnings)
+    # Kept before it starts, so that a later report finds what ran even when this process is killed.
+    invocation.state.save(tested)
+    start = time.monotonic()
+    ended = run_suite(command, project=invocation.project, environment=environment, log=log, tick=tick)
+    tested = replace(
+        tested, seconds=time.monotonic() - start, pytest_exit=ended.exit, interrupted=ended.interrupted
+    )
+    invocation.state.save(tested)
+    return tested
+
+
+def _refuse_nothing(tested: Tested, invocation: Invocation) -> None:
+    """Say what kept pytest from running a single test."""
+    if tested.pytest_exit == _PYTEST_NO_TESTS:
+        raise SuiteError(
+            f"pytest found no tests in {invocation.project}.\n"
+            "Give the folder of the project, or check testpaths and what was selected with -k, -m or a path."
+        )
+    if tested.pytest_exit == _PYTEST_USAGE:
+        raise SuiteError(
+            "pytest refused to start; what it said is above.\n"
+            "Look at pytest-args, at the arguments after --, and at pytest's own configuration."
+        )
+    if Path(tested.evidence).exists():
+        return
+    if tested.pytest_exit == ExitCode.DATABASE:
+        raise ServerError("The suite did not start, because its databases could not be made; the reason is above.")
+    if tested.pytest_exit == 0:
+        raise SuiteError(
+            "pytest ran without the plugin pytest-savepoint, so nothing is known about the tests.\n"
+            "Remove `-p no:savepoint` and PYTEST_DISABLE_PLUGIN_AUTOLOAD, or add `-p pytest_savepoint.plugin`."
+        )
+    raise SuiteError("pytest ended before it had started a test session; what it said is above.")
+
+
+def _answers(url: str) -> bool:
+    parts = urlsplit(url)
+    try:
+        socket.create_connection((parts.hostname or "localhost", parts.port or 5432), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def _show_output(invocation: Invocation, log: Path) -> None:
+    """The failures as pytest printed them, or the end of its output when it never came to that."""
+    text = clean_block(log.read_text("utf-8", "replace"))
+    found = _FAILURES.search(text)
+    shown = text[found.start() :] if found else "\n".join(text.splitlines()[-_LOG_TAIL:])
+    with _commands_stopped(invocation):
+        invocation.display.say(shown.rstrip())
+
+
+@contextmanager
+def _commands_stopped(invocation: Invocation) -> Iterator[None]:
+    """On a runner a line of a test's output could be a command to it; until the token, none is."""
+    if invocation.environ.get("GITHUB_ACTIONS") != "true":
+        yield
+        return
+    token = secrets.token_hex(16)
+    invocation.display.say(f"::stop-commands::{token}")
+    try:
+        yield
+    finally:
+        invocation.display.say(f"::{token}::")

@@ -1,0 +1,1 @@
+"""Calling pytest in the caller's environment, and following what it does."""

@@ -1,0 +1,76 @@
+"""How pytest is called: its arguments, and the environment in which tests run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pytest_savepoint.settings import Settings
+
+from savepoint_ci.suite.files import test_files
+
+__all__ = ["MOST_WORKERS", "count_workers", "suite_command", "suite_environment"]
+
+MOST_WORKERS = 16
+_WITHHELD = (
+    "GITHUB_ENV",
+    "GITHUB_OUTPUT",
+    "GITHUB_PATH",
+    "GITHUB_STATE",
+    "GITHUB_STEP_SUMMARY",
+    "SAVEPOINT_GITHUB_TOKEN",
+    "SAVEPOINT_STATE",
+)
+
+
+def suite_command(python: Path, settings: Settings, project: Path, arguments: Sequence[str]) -> list[str]:
+    """The command that runs the suite, measurement of coverage left out.
+
+    :param arguments: what the caller wants pytest to be given.
+    """
+    workers = count_workers(settings, project)
+    return [str(python), "-m", "pytest", *([f"--numprocesses={workers}"] if workers else []), *arguments]
+
+
+def count_workers(settings: Settings, project: Path) -> int:
+    """The number of xdist workers; 0 means none.
+
+    With `auto` there is one per processor, at most 16 (each has a database), and never more than test functions.
+    """
+    if settings.workers != "auto":
+        return int(settings.workers)
+    wanted = min(_processors(), MOST_WORKERS)
+    found = _count_tests(project, enough=wanted)
+    return found if found > 1 else 0
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _count_tests(project: Path, *, enough: int) -> int:
+    found = 0
+    for path in test_files(project):
+        found += path.read_bytes().count(b"def test")
+        if found >= enough:
+            return enough
+    return found
+
+
+def suite_environment(
+    environ: Mapping[str, str], settings: Settings, *, python: Path, server_url: str
+) -> dict[str, str]:
+    """The environment of the caller's code: the caller's, our settings, and nothing with which tests could reach the job.
+
+    :param server_url: the server that was provisioned, empty when there is none.
+    """
+    environment = {name: text for name, text in environ.items() if name not in _WITHHELD}
+    environment |= {name: text for name, text in settings.environment().items() if name not in _WITHHELD}
+    if server_url:
+        environment |= {"SAVEPOINT_SERVER_URL": server_url, "SAVEPOINT_PROVIDER": "url"}
+    # Tests that call programs of their environment find them as if it were active.
+    environment["PATH"] = os.pathsep.join(filter(None, (str(python.parent), environ.get("PATH"))))
+    return environment

@@ -1,0 +1,81 @@
+"""pytest as a child process: its output goes to a file, an interrupt is handed on once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+__all__ = ["Ended", "run_suite"]
+
+TICK = 0.15
+GRACE = 20.0
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How pytest ended: its exit code, or minus the number of the signal that killed it."""
+
+    exit: int
+    interrupted: bool
+
+
+def run_suite(
+    command: list[str], *, project: Path, environment: Mapping[str, str], log: Path, tick: Callable[[], None]
+) -> Ended:
+    """Run pytest to its end.
+
+    The first interrupt is given to pytest, so that it can tear down and report; the second, or `GRACE` seconds
+    without an end, kills it.
+
+    :param tick: called several times a second.
+    """
+    with log.open("wb") as output, _interrupts() as interrupts:
+        # In its own process group a Ctrl-C of the terminal reaches it through us only, once.
+        process = subprocess.Popen(
+            command, cwd=project, env=dict(environment), stdin=subprocess.DEVNULL, stdout=output,
+            stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        forwarded = 0.0
+        while True:
+            try:
+                code = process.wait(TICK)
+                break
+            except subprocess.TimeoutExpired:
+                tick()
+            if interrupts and not forwarded:
+                forwarded = time.monotonic()
+                process.send_signal(signal.SIGINT)
+            elif len(interrupts) > 1 or (forwarded and time.monotonic() - forwarded > GRACE):
+                _kill(process)
+        tick()
+    return Ended(code, interrupted=bool(interrupts))
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """The interrupts that came in while pytest ran; a cancelled job sends SIGINT, then SIGTERM."""
+    seen: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signal module's interface
+        seen.append(number)
+
+    former = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield seen
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    if hasattr(os, "killpg"):
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
