@@ -267,16 +267,18 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815 - http.server's names
 
     def _send(self, answer: _Answer, *, drip: bool) -> None:
-        """Send compressed and in chunks, as GitHub does."""
+        """Send in chunks, and compressed when the client takes that, as GitHub does."""
         self.send_response(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)
         if answer.body is None:
             self.end_headers()
             return
-        content = gzip.compress(json.dumps(answer.body).encode())
+        content = json.dumps(answer.body).encode()
         self.send_header("Content-Type", "application/json; charset=utf-8")
-        self.send_header("Content-Encoding", "gzip")
+        if "gzip" in self.headers.get("accept-encoding", ""):
+            content = gzip.compress(content)
+            self.send_header("Content-Encoding", "gzip")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         size = 1 if drip else 16_384

@@ -97,6 +97,7 @@ class Client:
         self._session.headers.update(
             {
                 "Accept": "application/vnd.github+json",
+                "Accept-Encoding": "identity",
                 "X-GitHub-Api-Version": "2022-11-28",
                 "User-Agent": "savepoint",
             }
@@ -197,9 +198,9 @@ class Client:
         return min(_CONNECT_SECONDS, left), min(self._read_seconds, left)
 
     def _read(self, response: requests.Response) -> bytes:
-        """Read the body as it comes, because a time-out per read does not end an answer that drips."""
+        """Read the body as it comes; a time-out per read would not end an answer that drips, nor a compressed one."""
         content = bytearray()
-        while part := response.raw.read1(65_536, decode_content=True):
+        while part := response.raw.read1(65_536):
             content += part
             if len(content) > _MAX_BYTES or self._clock() > self._deadline:
                 raise requests.exceptions.ContentDecodingError

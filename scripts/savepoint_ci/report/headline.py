@@ -97,7 +97,7 @@ def _broken(report: Report) -> str:
     parts = [
         f"{counts.get('failed', 0)} failed" if counts.get("failed") else "",
         plural(counts.get("error", 0), "error") if counts.get("error") else "",
-        f"{counts.get('not_run', 0)} did not run" if counts.get("not_run") else "",
+        f"{counts.get('not_run', 0)} not run" if counts.get("not_run") else "",
     ]
     said = ", ".join(filter(None, parts))
     if said:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from savepoint_ci.report.headline import (
@@ -110,17 +110,19 @@ def _failure(report: Report, detail: _Detail) -> str:
 def _findings(report: Report, detail: _Detail) -> str:
     if not report.findings or not detail.findings:
         return ""
-    cards = [_card(finding, detail) for finding in report.findings[: detail.findings]]
+    broken = {test.nodeid: test for test in _broken(report)}
+    cards = [_card(finding, broken, detail) for finding in report.findings[: detail.findings]]
     return "\n\n".join(["#### What broke, and why" if report.result == "tests-failed" else "#### Found", *cards])
 
 
-def _card(finding: Finding, detail: _Detail) -> str:
+def _card(finding: Finding, broken: Mapping[str, TestResult], detail: _Detail) -> str:
     where = f" at {_place(finding.culprit)}" if finding.culprit else ""
     parts = [
         f"**{finding.code}** {code(finding.cause)}{where} ({plural(len(finding.tests), 'test')})",
         f"_Why_: {prose(finding.explanation)}" if finding.explanation else "",
         f"_Fix_: {prose(finding.fix)}" if finding.fix else "",
         _test_list(finding, detail.tests),
+        next((_failing_test(broken[nodeid], detail) for nodeid in finding.tests if nodeid in broken), ""),
     ]
     return "\n\n".join(filter(None, parts))
 
@@ -141,18 +143,20 @@ def _place(culprit: Culprit) -> str:
 
 
 def _failures(report: Report, detail: _Detail) -> str:
-    broken = _broken(report)
-    if not broken or not detail.failures:
+    unexplained = _unexplained(report, detail)
+    if not unexplained or not detail.failures:
         return ""
-    shown = "\n\n".join(_failing_test(test, detail) for test in broken[: detail.failures])
+    shown = "\n\n".join(_failing_test(test, detail) for test in unexplained[: detail.failures])
     return f"#### Failing tests\n\n{shown}"
 
 
 def _broken(report: Report) -> list[TestResult]:
-    """Return the failing tests, those without an explanation first."""
-    explained = {nodeid for finding in report.findings for nodeid in finding.tests}
-    broken = [test for test in report.tests if test.outcome in ("failed", "error")]
-    return sorted(broken, key=lambda test: test.nodeid in explained)
+    return [test for test in report.tests if test.outcome in ("failed", "error")]
+
+
+def _unexplained(report: Report, detail: _Detail) -> list[TestResult]:
+    explained = {nodeid for finding in report.findings[: detail.findings] for nodeid in finding.tests}
+    return [test for test in _broken(report) if test.nodeid not in explained]
 
 
 def _failing_test(test: TestResult, detail: _Detail) -> str:
@@ -160,9 +164,9 @@ def _failing_test(test: TestResult, detail: _Detail) -> str:
         return f"- {code(test.nodeid)}"
     phases = ", ".join(error.phase for error in test.phase_errors[:5])
     message = test.phase_errors[0].message
-    text = "\n\n".join(error.text for error in test.phase_errors if error.text)
-    if not text or not detail.text:
+    if not detail.text or not any(error.text for error in test.phase_errors):
         return f"- {code(test.nodeid)} ({phases}): {code(message)}"
+    text = "\n\n".join(error.text or f"{error.phase}: {error.message}" for error in test.phase_errors)
     return (
         f"<details><summary>{summary_code(test.nodeid)} ({phases}): {summary_code(message)}</summary>\n\n"
         f"{fence(text, detail.text)}\n\n</details>"
@@ -228,7 +232,7 @@ def _ledger(report: Report, run_url: str) -> str:
 def _left_out(report: Report, detail: _Detail) -> str:
     rest = {
         "finding": len(report.findings) - detail.findings,
-        "failing test": len(_broken(report)) - detail.failures,
+        "failing test": len(_unexplained(report, detail)) - detail.failures,
         "warning": len(report.warnings) - detail.warnings,
     }
     parts = [plural(number, noun) for noun, number in rest.items() if number > 0]

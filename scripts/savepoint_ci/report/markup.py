@@ -14,9 +14,8 @@ from savepoint_ci.report.text import clean_block, clean_line, cut
 __all__ = ["code", "fence", "prose", "summary_code"]
 
 _TICKED = re.compile(r"`+([^`]+)`+")
-_PLAIN_WORD = re.compile(
-    r"""["'(]*[^\W\d_]+(?:['’][^\W\d_]+)?[.,;:!?)"']*|["'(]*\d{1,6}(?:\.\d{1,3}){0,2}[%.,;:!?)"']*|[(·–—-]"""
-)
+_WORD = re.compile(r"""(["'(]*)(.*?)([.,;:!?)"']*)""")
+_PLAIN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|\d{1,6}(?:\.\d{1,3}){0,2}%?|[·–—-]|")
 _PUNCTUATION = re.compile(r"[.,;:!?)]+(?=\s|$)")
 _COMMIT_NAME = re.compile(r"[0-9a-f]{7,}", re.IGNORECASE)
 
@@ -47,7 +46,7 @@ def prose(text: str, limit: int = 600) -> str:
         if rendered and (closing := _PUNCTUATION.match(part)):
             rendered[-1] += closing[0]
             part = part[closing.end() :]  # noqa: PLW2901
-        rendered += [word if _is_plain(word) else code(word) for word in part.split()]
+        rendered += [_word(word) for word in part.split()]
     return " ".join(rendered)
 
 
@@ -56,8 +55,13 @@ def summary_code(text: str, limit: int = 200) -> str:
     return f"<code>{html.escape(cut(clean_line(text), limit))}</code>"
 
 
-def _is_plain(word: str) -> bool:
-    return bool(_PLAIN_WORD.fullmatch(word)) and not _COMMIT_NAME.search(word)
+def _word(text: str) -> str:
+    match = _WORD.fullmatch(text)
+    before, core, after = match.groups() if match else ("", text, "")
+    if "(" in core and after.startswith(")"):
+        core, after = core + ")", after[1:]
+    is_plain = _PLAIN.fullmatch(core) and not _COMMIT_NAME.search(core)
+    return f"{before}{core if is_plain else code(core)}{after}"
 
 
 def _longest_run_of_ticks(text: str) -> int:

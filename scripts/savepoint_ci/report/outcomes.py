@@ -21,7 +21,7 @@ class TestRecord:
         self._durations: dict[str, float] = {}
         self._last: dict[str, Outcome] = {}
         self._errors: list[PhaseError] = []
-        self._crashed = False
+        self._crash: PhaseError | None = None
 
     def add(
         self, when: str, outcome: str, *, worker: str, duration: float, xfail: bool, error: PhaseError | None
@@ -40,11 +40,9 @@ class TestRecord:
             self._last[when] = "passed" if outcome == "passed" else "skipped" if outcome == "skipped" else "failed"
 
     def crash(self, worker: str, message: str) -> None:
-        """The worker died while it ran this test; pytest-xdist's own report of that is the same fact."""
+        """The worker died while it ran this test."""
         self._worker = worker
-        self._crashed = True
-        self._errors = [error for error in self._errors if "crashed while running" not in error.message]
-        self._errors.append(PhaseError(phase="crash", message=message))
+        self._crash = PhaseError(phase="crash", message=message)
 
     def result(self) -> TestResult:
         """What became of the test."""
@@ -53,12 +51,18 @@ class TestRecord:
             outcome=self._outcome(),
             duration=round(sum(self._durations.values()), 6),
             worker=self._worker,
-            phase_errors=tuple(self._errors[:1_000]),
+            phase_errors=tuple(self._all_errors()[:1_000]),
         )
+
+    def _all_errors(self) -> list[PhaseError]:
+        if self._crash is None:
+            return self._errors
+        # pytest-xdist reports the crash as a failed call too; it is the same fact.
+        return [self._crash, *(error for error in self._errors if "crashed while running" not in error.message)]
 
     def _outcome(self) -> Outcome:
         failed = {error.phase for error in self._errors}
-        if self._crashed or failed - {"call"}:
+        if self._crash or failed - {"call"}:
             return "error"
         if failed:
             return "failed"

@@ -1,0 +1,118 @@
+"""A stand-in for other people: a repository that uses our action under its public name, whose workflows act runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+STAND_INS = Path(__file__).parent / "actions"
+REPOSITORY = "octocat/Hello-World"
+PULL_REQUEST = 7
+LIMIT = 120
+
+
+@dataclass(frozen=True)
+class Job:
+    """How a job under act ended, what it printed, and the artifacts that it kept."""
+
+    exit: int
+    log: str
+    artifacts: Path
+
+    def report(self, artifact: str) -> dict[str, Any]:
+        return json.loads((self.artifacts / artifact / "report.json").read_text())
+
+    def output(self, name: str) -> str:
+        found = re.findall(rf"::set-output:: {name}=(.*)", self.log)
+        assert found, f"no output {name} in:\n{self.log}"
+        return found[-1]
+
+
+@dataclass
+class Caller:
+    """A repository with one workflow, in a folder of its own, and an environment that is active."""
+
+    folder: Path
+    environ: dict[str, str]
+    artifacts: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.artifacts = self.folder.parent / "artifacts"
+        self._git("init", "--quiet", "--initial-branch", "main")
+        self._git("remote", "add", "origin", f"https://github.com/{REPOSITORY}")
+
+    def commit(self) -> str:
+        self._git("add", "--all")
+        self._git("-c", "user.name=O. Cat", "-c", "user.email=o@cat.example", "commit", "--quiet", "-m", "change")
+        return self._git("rev-parse", "HEAD")
+
+    def use(self, workflow: Path) -> None:
+        """Copy a workflow file, as a person would."""
+        target = self.folder / ".github" / "workflows" / workflow.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(workflow, target)
+
+    def act(self, *arguments: str, base: str = "") -> Job:
+        """Commit everything and run the pull request's workflows to their end.
+
+        :param base: the commit that the pull request is made against; empty takes the one before.
+        """
+        process = self.start_act(*arguments, base=base)
+        log, _ = process.communicate(timeout=LIMIT)
+        return Job(process.returncode, log, self.artifacts)
+
+    def start_act(self, *arguments: str, base: str = "") -> subprocess.Popen[str]:
+        """The same, without waiting for the end."""
+        head = self.commit()
+        event = self.folder.parent / "event.json"
+        event.write_text(json.dumps(pull_request_event(base=base or head, head=head)))
+        command = [
+            "act", "pull_request", "--platform", "ubuntu-latest=-self-hosted", "--pull=false", "--action-offline-mode",
+            "--eventpath", str(event), *self._local_repositories(), *arguments,
+        ]  # fmt: skip
+        # A group of its own, as in a terminal, so that a signal reaches act and what it runs.
+        return subprocess.Popen(
+            command, cwd=self.folder, env=self.environ | {"STAND_IN_ARTIFACTS": str(self.artifacts)}, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+
+    def _local_repositories(self) -> list[str]:
+        """Our action under its public name, and a stand-in for each action that would come from the network."""
+        given = []
+        files = [*(self.folder / ".github" / "workflows").glob("*.yml"), *(ROOT / ".github" / "workflows").glob("*.yml")]
+        for uses in sorted({uses for file in files for uses in re.findall(r"uses: ([\w./-]+@\S+)", file.read_text())}):
+            name, _, ref = uses.partition("@")
+            owner, repository, *_ = name.split("/")
+            folder = ROOT if owner == "savepoint-ci" else STAND_INS / repository
+            given += ["--local-repository", f"{owner}/{repository}@{ref}={folder}"]
+        return given
+
+    def _git(self, *arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], cwd=self.folder, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+
+def pull_request_event(*, base: str, head: str) -> dict[str, Any]:
+    repository = {"full_name": REPOSITORY}
+    return {
+        "pull_request": {
+            "number": PULL_REQUEST,
+            "head": {"ref": "change", "sha": head, "repo": repository},
+            "base": {"ref": "main", "sha": base, "repo": repository},
+        }
+    }
+
+
+def end(process: subprocess.Popen[str], how: signal.Signals) -> str:
+    """Send a signal to act and everything it runs, and return what was printed."""
+    os.killpg(process.pid, how)
+    log, _ = process.communicate(timeout=LIMIT)
+    return log
