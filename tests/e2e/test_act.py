@@ -1,0 +1,222 @@
+"""The files of workflows/, copied into somebody else's repository and run by act, which finds our action by its name."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from caller import ROOT, Caller, end
+from fake_github import TOKEN, FakeGitHub
+from pytest_savepoint.servers.container import our_containers
+from pytest_savepoint.servers.leftovers import living_servers
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("act")]
+
+SAMPLES = ROOT / "workflows"
+CALLABLE = "savepoint-ci/savepoint/.github/workflows/savepoint.yml"
+
+COUNTER = """
+from sqlalchemy import select
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Base(DeclarativeBase): ...
+
+
+class Visit(Base):
+    __tablename__ = "visit"
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+
+async def count(session) -> int:
+    return len((await session.scalars(select(Visit))).all())
+"""
+
+TESTS = """
+import pytest
+from counter import Visit, count
+
+
+@pytest.mark.parametrize("visits", range(4))
+async def test_visits_are_counted(db_session, visits):
+    db_session.add_all(Visit() for _ in range(visits))
+    await db_session.commit()
+    assert await count(db_session) == visits
+"""
+
+SLOW_TEST = """
+import os
+import time
+
+
+async def test_slow(db_session):
+    with open(os.environ["SLOW_TEST_STARTED"], "w") as fifo:
+        fifo.write("now")
+    time.sleep(300)
+"""
+
+
+@pytest.fixture(scope="module")
+def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The variables of a person with an active environment, and with a cache of their own: what is left is ours."""
+    machine = tmp_path_factory.mktemp("machine")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", machine / "environment"], check=True)
+    kept = {name: text for name, text in os.environ.items() if not name.startswith(("SAVEPOINT_", "PYTEST_", "COV_"))}
+    return kept | {
+        "VIRTUAL_ENV": str(machine / "environment"),
+        "PATH": f"{machine / 'environment' / 'bin'}:{os.environ['PATH']}:{Path.home() / 'go' / 'bin'}",
+        "SAVEPOINT_CACHE": str(machine / "cache"),
+        "STAND_IN_SAVEPOINT": str(ROOT),
+    }
+
+
+@pytest.fixture
+def shop(tmp_path: Path, environ: dict[str, str]) -> Caller:
+    """The example application in a repository of its own."""
+    shutil.copytree(
+        ROOT / "examples" / "shop", tmp_path / "shop", ignore=shutil.ignore_patterns(".*", "__pycache__")
+    )
+    return Caller(tmp_path / "shop", environ)
+
+
+@pytest.fixture
+def counter(tmp_path: Path, environ: dict[str, str]) -> Caller:
+    """A project with one module, one test and no migrations."""
+    folder = tmp_path / "counter"
+    folder.mkdir()
+    (folder / "counter.py").write_text(COUNTER)
+    (folder / "test_counter.py").write_text(TESTS)
+    (folder / "requirements.txt").write_text("sqlalchemy[asyncio]\nasyncpg\n")
+    (folder / "pyproject.toml").write_text(
+        '[tool.pytest.ini_options]\nasyncio_mode = "auto"\npythonpath = ["."]\n'
+        '[tool.savepoint]\nmetadata = "counter:Base"\n'
+    )
+    return Caller(folder, environ)
+
+
+@pytest.fixture
+def nothing_is_left(environ: dict[str, str]) -> Callable[[], None]:
+    cache = Path(environ["SAVEPOINT_CACHE"])
+
+    def check() -> None:
+        assert our_containers(cache) == []
+        assert list(living_servers(cache)) == []
+
+    return check
+
+
+def choose(caller: Caller, **settings: str) -> None:
+    """Set what the workflow files leave to the project."""
+    file = caller.folder / "pyproject.toml"
+    lines = "".join(f'{name.replace("_", "-")} = "{text}"\n' for name, text in settings.items())
+    file.write_text(file.read_text().replace("[tool.savepoint]\n", f"[tool.savepoint]\n{lines}"))
+
+
+def test_system_and_container_give_the_same_report(shop: Caller, nothing_is_left: Callable[[], None]) -> None:
+    shop.use(SAMPLES / "forks.yml")
+    base = shop.commit()
+    reports = {}
+    for provider in ("system", "container"):
+        choose(shop, provider=provider, postgres_version="15")
+        job = shop.act(base=base)
+        assert job.exit == 0, job.log
+        reports[provider] = job.report("savepoint")
+        nothing_is_left()
+        shutil.rmtree(shop.artifacts)
+        file = shop.folder / "pyproject.toml"
+        file.write_text(file.read_text().replace(f'provider = "{provider}"\npostgres-version = "15"\n', ""))
+    assert {report["database"]["provider"] for report in reports.values()} == {"system", "container"}
+    assert what_people_see(reports["system"]) == what_people_see(reports["container"])
+    assert reports["system"]["result"] == "green"
+
+
+def what_people_see(report: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "tests": {test["nodeid"]: test["outcome"] for test in report["tests"]},
+        **{name: report[name] for name in ("result", "counts", "coverage", "findings", "gates")},
+    }
+
+
+@pytest.mark.parametrize("sample", ["with-alembic", "act"])
+def test_a_copied_sample_is_green(shop: Caller, sample: str, nothing_is_left: Callable[[], None]) -> None:
+    shop.use(SAMPLES / f"{sample}.yml")
+    job = shop.act()
+    assert job.exit == 0, job.log
+    assert job.output("result") == "green"
+    assert "@" not in job.output("database-url").replace("postgres@", "")
+    nothing_is_left()
+
+
+def test_the_callable_workflow_runs_from_another_repository(
+    counter: Caller, nothing_is_left: Callable[[], None]
+) -> None:
+    counter.use(SAMPLES / "matrix.yml")
+    copied = counter.folder / ".github" / "workflows" / "matrix.yml"
+    # This machine has one Python on PATH and one image.
+    python = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    one = re.sub(r"python-versions: .*", f"python-versions: '[\"{python}\"]'", copied.read_text())
+    copied.write_text(re.sub(r"postgres-versions: .*", "postgres-versions: '[\"15\"]'", one))
+    job = counter.act()
+    assert job.exit == 0, job.log
+    report = job.report(f"savepoint-python{python}-postgres15")
+    assert (report["result"], report["database"]["provider"]) == ("green", "container")
+    nothing_is_left()
+
+
+def test_a_failing_suite_is_commented_on_and_fails_the_job_at_its_end(counter: Caller) -> None:
+    counter.use(SAMPLES / "minimal.yml")
+    failing = counter.folder / "test_failing.py"
+    failing.write_text("def test_that_fails():\n    assert 1 == 2\n")
+    with FakeGitHub() as github:
+        job = counter.act(
+            "--env", f"GITHUB_API_URL={github.url}", "--env", f"GITHUB_GRAPHQL_URL={github.url}/graphql",
+            "--secret", f"GITHUB_TOKEN={TOKEN}",
+        )  # fmt: skip
+        (body,) = github.bodies()
+    assert github.violations == []
+    assert job.exit == 1
+    assert [name for name, failed in inner_steps(job.log) if failed] == ["Give the verdict"]
+    assert (job.output("result"), job.output("failed"), job.output("passed")) == ("tests-failed", "1", "4")
+    assert job.output("comment-url").startswith("https://github.com/")
+    assert "test_that_fails" in body
+    assert TOKEN not in job.log
+
+
+def inner_steps(log: str) -> list[tuple[str, bool]]:
+    """The steps of our action in the order in which they ended, and whether each failed."""
+    names = re.findall(r"    - name: (.+)", (ROOT / "action.yml").read_text())
+    ended = re.findall(r"(Success|Failure) - Main (.+?) \[", log)
+    return [(name, how == "Failure") for how, name in ended if name in names]
+
+
+@pytest.mark.parametrize("provider", ["system", "container"])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_job_that_is_stopped_leaves_nothing_after_the_clean_up(
+    counter: Caller, provider: str, how: signal.Signals, nothing_is_left: Callable[[], None]
+) -> None:
+    counter.use(SAMPLES / "act.yml")
+    choose(counter, provider=provider, postgres_version="15")
+    (counter.folder / "test_slow.py").write_text(SLOW_TEST)
+    started = counter.folder.parent / "started"
+    os.mkfifo(started)
+    fifo = os.open(started, os.O_RDONLY | os.O_NONBLOCK)
+    process = counter.start_act("--env", f"SLOW_TEST_STARTED={started}")
+    try:
+        assert select.select([fifo], [], [], 60)[0], "the slow test never began"
+    finally:
+        os.close(fifo)
+        log = end(process, how)
+    if how == signal.SIGKILL:  # nobody was left to clean up; the next one does
+        launcher = [sys.executable, str(ROOT / "scripts" / "savepoint"), "clean", str(counter.folder)]
+        subprocess.run(launcher, check=True, env=counter.environ)
+    assert process.returncode != 0, log
+    nothing_is_left()
