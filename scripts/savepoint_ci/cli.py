@@ -9,6 +9,7 @@ import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
@@ -37,7 +38,7 @@ VERBS = {
     "clean": "remove what earlier runs left, and nothing else",
 }
 
-_SWITCHES = ("--help", "--show-settings", "--background")
+_SWITCHES = ("--help", "--show-settings", "--background", "--hold")
 _OPTIONS = (*_SWITCHES, *(f"--{setting.kebab}" for setting in SETTINGS))
 
 
@@ -107,8 +108,7 @@ def _read(arguments: Sequence[str], environ: Mapping[str, str]) -> _Command:
         faults.append(str(error))
     if faults:
         raise SettingsError("\n  ".join("\n".join(faults).splitlines()))
-    function = f"{options.verb}_in_background" if options.background else options.verb
-    return _Command(options.verb, function, project, settings, pytest_arguments, options.show_settings)
+    return _Command(options.verb, options.function, project, settings, pytest_arguments, options.show_settings)
 
 
 def _configured(verb: str, project: Path, environ: Mapping[str, str]) -> Mapping[str, str]:
@@ -141,9 +141,11 @@ def _parser() -> _Parser:
         of_verb = verbs.add_parser(verb, help=summary, description=f"{summary.capitalize()}.", allow_abbrev=False)
         of_verb.add_argument("project", nargs="?", default=".", metavar="PATH", help="the project's folder")
         of_verb.add_argument("--show-settings", action="store_true", help="show every setting and its source; do nothing")
-        of_verb.set_defaults(background=False)
+        of_verb.set_defaults(function=verb)
         if verb == "provision":
-            of_verb.add_argument("--background", action="store_true", help="do not wait; later steps do")
+            how = partial(of_verb.add_argument, dest="function", action="store_const")
+            how("--background", const="provision_in_background", help="do not wait until it answers; later steps do")
+            how("--hold", const="provision_and_hold", help=argparse.SUPPRESS)
         if verb in ("run", "test"):
             of_verb.usage = f"savepoint {verb} [PATH] [OPTIONS] [-- PYTEST ARGUMENTS]"
         for setting in SETTINGS:

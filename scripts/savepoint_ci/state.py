@@ -29,9 +29,10 @@ class Configured:
 
 @dataclass(frozen=True, kw_only=True)
 class Started:
-    """Provisioning has begun in the background, in the process with this id."""
+    """The process that starts and holds the server; `created` tells it from a later one with the same number."""
 
     pid: int
+    created: float
 
 
 @dataclass(frozen=True, kw_only=True)

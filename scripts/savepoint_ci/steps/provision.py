@@ -1,10 +1,14 @@
-"""Start PostgreSQL and leave it running for the steps that follow."""
+"""Start PostgreSQL and leave it running for the steps that follow.
+
+A process of its own holds the server for the whole job. While it lives nobody's clean-up takes the server away, and
+when it is killed the server is free to be taken.
+"""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,57 +19,89 @@ from pytest_savepoint.servers import Server, start_server
 from savepoint_ci.invocation import Invocation
 from savepoint_ci.state import Failed, Provisioned, Started
 
-__all__ = ["provision", "provision_in_background", "wait_for_server"]
+__all__ = [
+    "let_go",
+    "provision",
+    "provision_and_hold",
+    "provision_in_background",
+    "start",
+    "wait_for_server",
+]
 
 LAUNCHER = Path(__file__).resolve().parents[2] / "savepoint"
 PULLING_AN_IMAGE = 180.0
 LOOK_EVERY = 0.05
+STOPPING = 60.0
 
 
-def provision(invocation: Invocation, *, keep: bool = True) -> Server | None:
-    """Start the server, or say why none is needed.
+def provision(invocation: Invocation) -> None:
+    """Start the server and wait until it answers.
 
-    :param keep: it lives on after this process, until `clean`.
     :raises ServerError: when no server could be started.
     """
-    settings, state = invocation.settings, invocation.state
-    start = time.monotonic()
-    if settings.isolation == "none":
-        invocation.display.say("savepoint: isolation is none, so your suite keeps its own database; no server is started")
-        state.save(Provisioned(seconds=0.0))
+    provision_in_background(invocation)
+    provisioned = wait_for_server(invocation)
+    if provisioned.url:
+        invocation.display.say(
+            f"savepoint: PostgreSQL {provisioned.version} ({provisioned.provider}: {provisioned.reason})"
+        )
+
+
+def provision_in_background(invocation: Invocation) -> None:
+    """Start the process that starts and holds the server; `wait_for_server` takes up its result."""
+    let_go(invocation)
+    invocation.state.forget(Provisioned)
+    invocation.state.forget(Failed)
+    variables = invocation.settings.environment() | {"SAVEPOINT_STATE": str(invocation.state.folder)}
+    with _log(invocation).open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-E", str(LAUNCHER), "provision", "--hold", str(invocation.project)],
+            env={**invocation.environ, **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    invocation.state.save(Started(pid=process.pid, created=psutil.Process(process.pid).create_time()))
+
+
+def provision_and_hold(invocation: Invocation) -> None:
+    """Start the server, and hold it until this process is ended or the job's state is gone.
+
+    :raises ServerError: when no server could be started.
+    """
+    server = start(invocation)
+    if server is None:
+        return
+    try:
+        while invocation.state.folder.exists():
+            threading.Event().wait(5.0)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        server.stop()
+
+
+def start(invocation: Invocation) -> Server | None:
+    """Start the server and write down where it is; None when the suite keeps its own database.
+
+    :raises ServerError: when no server could be started.
+    """
+    began = time.monotonic()
+    if invocation.settings.isolation == "none":
+        invocation.state.save(Provisioned(seconds=0.0))
         return None
-    server = start_server(settings, cache=invocation.cache, keep=keep)
-    state.save(
+    server = start_server(invocation.settings, cache=invocation.cache)
+    invocation.state.save(
         Provisioned(
-            seconds=time.monotonic() - start,
+            seconds=time.monotonic() - began,
             provider=server.provider,
             reason=server.reason,
             version=server.version,
             url=server.address.url("postgres", scheme="postgresql"),
         )
     )
-    invocation.display.say(f"savepoint: PostgreSQL {server.version} ({server.provider}: {server.reason})")
     return server
-
-
-def provision_in_background(invocation: Invocation) -> None:
-    """Start a process that provisions while other steps go on; `wait_for_server` takes up its result."""
-    invocation.state.forget(Provisioned)
-    invocation.state.forget(Failed)
-    with _log(invocation).open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-E", str(LAUNCHER), "provision", str(invocation.project)],
-            env={
-                **invocation.environ,
-                **invocation.settings.environment(),
-                "SAVEPOINT_STATE": str(invocation.state.folder),
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    invocation.state.save(Started(pid=process.pid))
 
 
 def wait_for_server(invocation: Invocation) -> Provisioned:
@@ -75,13 +111,13 @@ def wait_for_server(invocation: Invocation) -> Provisioned:
     """
     state, timeout = invocation.state, invocation.settings.server_timeout
     deadline = time.monotonic() + timeout + PULLING_AN_IMAGE
-    started, known = state.load(Started), state.load(Provisioned)
-    if known is None and started is None:
-        provision(invocation)
+    if state.load(Provisioned) is None and state.load(Started) is None:
+        provision_in_background(invocation)
     while (provisioned := state.load(Provisioned)) is None:
+        lives = _holder(invocation) is not None
         if (failed := state.load(Failed)) and failed.step == "provision":
             raise ServerError(failed.message)
-        if started and not _is_alive(started.pid) and state.load(Provisioned) is None:
+        if not lives and state.load(Provisioned) is None:
             raise ServerError(f"The process that starts the server ended without a result:\n{_log_tail(invocation)}")
         if time.monotonic() > deadline:
             raise ServerError(
@@ -92,13 +128,27 @@ def wait_for_server(invocation: Invocation) -> Provisioned:
     return provisioned
 
 
-def _is_alive(pid: int) -> bool:
+def let_go(invocation: Invocation) -> None:
+    """End the process that holds this job's server; the server ends with it when nobody else uses it."""
+    if holder := _holder(invocation):
+        holder.terminate()
+        try:
+            holder.wait(STOPPING)
+        except psutil.TimeoutExpired:
+            holder.kill()
+    invocation.state.forget(Started)
+
+
+def _holder(invocation: Invocation) -> psutil.Process | None:
+    started = invocation.state.load(Started)
     try:
-        if os.name == "posix":
-            os.waitpid(pid, os.WNOHANG)  # when it is our own child, it stays a zombie until it is asked for
-    except ChildProcessError:
+        holder = psutil.Process(started.pid) if started else None
+        # Another process may have been given the same number since.
+        if holder and started and holder.create_time() == started.created and holder.status() != psutil.STATUS_ZOMBIE:
+            return holder
+    except psutil.NoSuchProcess:
         pass
-    return psutil.pid_exists(pid)
+    return None
 
 
 def _log(invocation: Invocation) -> Path:

@@ -12,7 +12,7 @@ from savepoint_ci.invocation import Invocation, attempt
 from savepoint_ci.steps.comment import comment
 from savepoint_ci.steps.install import install
 from savepoint_ci.steps.migrate import migrate
-from savepoint_ci.steps.provision import provision
+from savepoint_ci.steps.provision import start
 from savepoint_ci.steps.report import report
 from savepoint_ci.steps.test import test
 from savepoint_ci.steps.verdict import verdict
@@ -24,7 +24,7 @@ def run(invocation: Invocation) -> ExitCode:
     """Provision while dependencies install, migrate, test, report, comment, and give back the server."""
     try:
         with ThreadPoolExecutor(max_workers=1) as background:
-            starting = background.submit(provision, invocation, keep=False)
+            starting = background.submit(start, invocation)
             try:
                 _take_steps(invocation, starting)
                 reported = attempt("report", report, invocation)
@@ -38,7 +38,8 @@ def run(invocation: Invocation) -> ExitCode:
 
 def _take_steps(invocation: Invocation, starting: Future[Server | None]) -> None:
     def await_server(_: Invocation) -> None:
-        starting.result()
+        if server := starting.result():
+            invocation.display.say(f"savepoint: PostgreSQL {server.version} ({server.provider}: {server.reason})")
 
     steps: tuple[tuple[str, Callable[[Invocation], ExitCode | None]], ...] = (
         ("install", install),
