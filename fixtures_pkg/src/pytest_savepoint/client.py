@@ -67,7 +67,7 @@ class _Lifespan:
         self.state: dict[str, Any] = {}
         self._inbox: asyncio.Queue[Message] = asyncio.Queue()
         self._started: asyncio.Future[None] = self.loop.create_future()
-        self._stopped: asyncio.Future[None] = self.loop.create_future()
+        self._stopped: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -77,6 +77,9 @@ class _Lifespan:
         await asyncio.shield(self._started)
 
     async def stop(self) -> None:
+        self._stopped = self.loop.create_future()
+        if self._task is not None and self._task.done():
+            return
         self._inbox.put_nowait({"type": "lifespan.shutdown"})
         await self._stopped
 
@@ -99,8 +102,8 @@ class _Lifespan:
         _settle(step, RuntimeError(text) if how == "failed" else None)
 
 
-def _settle(future: asyncio.Future[None], error: Exception | None = None) -> None:
-    if future.done():
+def _settle(future: asyncio.Future[None] | None, error: Exception | None = None) -> None:
+    if future is None or future.done():
         return
     if error is None:
         future.set_result(None)

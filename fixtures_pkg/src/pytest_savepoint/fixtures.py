@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import importlib
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 
 from pytest_savepoint.errors import SettingsError
@@ -61,7 +63,10 @@ def db_engine(request: pytest.FixtureRequest, database: Database) -> AsyncEngine
     """An engine on this worker's database; in a test it shares the one connection with the application's engines."""
     stash = request.config.stash
     if _ENGINE not in stash:
-        stash[_ENGINE] = create_async_engine(database.url)
+        url = make_url(database.url)
+        stash[_ENGINE] = create_async_engine(
+            url if "+" in url.drivername else url.set(drivername="postgresql+asyncpg")
+        )
     return stash[_ENGINE]
 
 
@@ -121,12 +126,28 @@ def client(request: pytest.FixtureRequest, app: Any, db_engine: AsyncEngine) -> 
     if overrides is not None and get_db:
         overrides.setdefault(load_reference(get_db), _session_dependency(db_engine))
     transport = AppTransport(app)
-    client = httpx.AsyncClient(transport=transport, base_url="http://test")
-    yield client
-    transport.stop_between_loops()
+    with _test_loop_kept_open(request):
+        yield httpx.AsyncClient(transport=transport, base_url="http://test")
+        transport.stop_between_loops()
     if overrides is not None:
         overrides.clear()
         overrides.update(before)
+
+
+@contextmanager
+def _test_loop_kept_open(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Keep the loop of the test until here, so that what lives on it can be shut down there."""
+    for name in request.fixturenames:
+        # pytest-asyncio closes the loop with this fixture; one that is set up first is torn down last.
+        if name.endswith("_scoped_runner"):
+            request.getfixturevalue(name)
+    if "anyio_backend" not in request.fixturenames:
+        yield
+        return
+    from anyio.pytest_plugin import extract_backend_and_options, get_runner  # noqa: PLC0415 # the suite's own plugin
+
+    with get_runner(*extract_backend_and_options(request.getfixturevalue("anyio_backend"))):
+        yield
 
 
 def _session_dependency(engine: AsyncEngine) -> Any:

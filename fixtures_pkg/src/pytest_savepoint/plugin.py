@@ -54,7 +54,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) 
 
 
 def _prepare(config: pytest.Config, settings: Settings) -> None:
-    assigned = assigned_database()
+    assigned = assigned_database(settings)
     if assigned is None:
         run = config.stash[_RUN] = DatabaseRun.open(
             settings, config.rootpath, python=sys.executable, environ=dict(os.environ)
@@ -62,7 +62,7 @@ def _prepare(config: pytest.Config, settings: Settings) -> None:
         address, name, worker = run.server.address, run.database(_ONLY_WORKER), _ONLY_WORKER
         if not _starts_workers(config):
             run.create_databases([worker])
-        own = Database.at(address, name=name, worker=worker, template=run.template.name)
+        own = Database.at(address, name=name, worker=worker, template=run.template.name, settings=settings)
     else:
         address, own = assigned
     set_database_urls(address, own.name, settings.database_url_env)

@@ -17,6 +17,7 @@ __all__ = ["Database", "Worker", "announce", "assigned_database", "set_database_
 # What the controller hands to its workers, and what xdist names a worker by; both before any conftest is imported.
 _RUN_VARIABLE = "SAVEPOINT_RUN"
 _WORKER_VARIABLE = "PYTEST_XDIST_WORKER"
+_ASYNCPG = "postgresql+asyncpg"
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,12 @@ class Database:
     port: int
     user: str
     url: str = field(repr=False)
-    """For SQLAlchemy, with the driver asyncpg and the password."""
+    """For SQLAlchemy, with the password, and with the driver that the environment's database URL names."""
 
     @classmethod
-    def at(cls, address: Address, *, name: str, worker: str, template: str) -> Database:
-        return cls(name, worker, template, address.host, address.port, address.user, address.url(name))
+    def at(cls, address: Address, *, name: str, worker: str, template: str, settings: Settings) -> Database:
+        url = address.url(name, _scheme(settings.database_url_env[0]) if settings.database_url_env else _ASYNCPG)
+        return cls(name, worker, template, address.host, address.port, address.user, url)
 
 
 class Worker:
@@ -59,7 +61,7 @@ def announce(address: Address, run_id: str, names: Mapping[str, str], template: 
     os.environ[_RUN_VARIABLE] = json.dumps({"address": values, "id": run_id, "names": dict(names), "template": template})
 
 
-def assigned_database() -> tuple[Address, Database] | None:
+def assigned_database(settings: Settings) -> tuple[Address, Database] | None:
     """The database that the controller of this xdist worker made for it; None in any other process."""
     text, worker = os.environ.get(_RUN_VARIABLE), os.environ.get(_WORKER_VARIABLE)
     if not text or not worker:
@@ -68,7 +70,8 @@ def assigned_database() -> tuple[Address, Database] | None:
     del os.environ[_RUN_VARIABLE]
     run = json.loads(text)
     address = Address(**{**run["address"], "password": Secret(run["address"]["password"])})
-    return address, Database.at(address, name=run["names"][worker], worker=worker, template=run["template"])
+    names, template = run["names"], run["template"]
+    return address, Database.at(address, name=names[worker], worker=worker, template=template, settings=settings)
 
 
 def set_database_urls(address: Address, name: str, variables: tuple[str, ...]) -> None:
@@ -77,6 +80,9 @@ def set_database_urls(address: Address, name: str, variables: tuple[str, ...]) -
     :param variables: names of environment variables.
     """
     for variable in variables:
-        scheme = os.environ.get(variable, "").partition("://")[0]
-        is_postgres = scheme.startswith("postgres")
-        os.environ[variable] = address.url(name, scheme if is_postgres else "postgresql+asyncpg")
+        os.environ[variable] = address.url(name, _scheme(variable))
+
+
+def _scheme(variable: str) -> str:
+    scheme = os.environ.get(variable, "").partition("://")[0]
+    return scheme if scheme.startswith("postgres") else _ASYNCPG

@@ -140,7 +140,7 @@ class SharedAsyncConnection(psycopg.AsyncConnection[Any]):
             await self._use_real_connection()
             return await operation()
         if self._transaction is None or self._epoch != self._sandbox.epoch:
-            self._transaction = Transaction("psycopg")
+            self._transaction = Transaction("psycopg", read_only=bool(self._read_only))
             self._epoch = self._sandbox.epoch
         transaction = self._transaction
         try:
@@ -192,6 +192,14 @@ class SharedAsyncConnection(psycopg.AsyncConnection[Any]):
 
     async def set_isolation_level(self, value: Any) -> None:
         self._set_isolation_level(value)
+
+    async def set_read_only(self, value: bool | None) -> None:
+        self._read_only = value
+        self._begin_statement = b""  # psycopg builds it from the new value
+
+    async def set_deferrable(self, value: bool | None) -> None:
+        self._deferrable = value
+        self._begin_statement = b""
 
     async def set_autocommit(self, value: bool) -> None:
         self._autocommit = bool(value)

@@ -51,7 +51,19 @@ class Wire(Protocol):
 class Transaction:
     """One transaction of one session of the application, from its first statement to its commit or rollback."""
 
-    __slots__ = ("absorbed", "broken_by", "committed", "driver", "ended", "failed", "level", "opener", "read_only", "task", "wrote")
+    __slots__ = (
+        "absorbed",
+        "broken_by",
+        "committed",
+        "driver",
+        "ended",
+        "failed",
+        "level",
+        "opener",
+        "read_only",
+        "task",
+        "wrote",
+    )
 
     def __init__(self, driver: str, *, read_only: bool = False) -> None:
         self.driver = driver
@@ -75,9 +87,12 @@ class Transaction:
         return f"the session used at {self.opener} ({task})"
 
     def end(self) -> None:
-        """Leave the stack and wake up whoever waits."""
+        """Leave the stack."""
         self.level = None
         self.wrote = self.failed = False
+        self.wake_waiting()
+
+    def wake_waiting(self) -> None:
         if self.ended is not None:
             self.ended.set()
             self.ended = None
@@ -184,7 +199,19 @@ class Sandbox:
 class Transaction:
     """One transaction of one session of the application, from its first statement to its commit or rollback."""
 
-    __slots__ = ("absorbed", "broken_by", "committed", "driver", "ended", "failed", "level", "opener", "read_only", "task", "wrote")
+    __slots__ = (
+        "absorbed",
+        "broken_by",
+        "committed",
+        "driver",
+        "ended",
+        "failed",
+        "level",
+        "opener",
+        "read_only",
+        "task",
+        "wrote",
+    )
 
     def __init__(self, driver: str, *, read_only: bool = False) -> None:
         self.driver = driver
@@ -208,9 +235,12 @@ class Transaction:
         return f"the session used at {self.opener} ({task})"
 
     def end(self) -> None:
-        """Leave the stack and wake up whoever waits."""
+        """Leave the stack."""
         self.level = None
         self.wrote = self.failed = False
+        self.wake_waiting()
+
+    def wake_waiting(self) -> None:
         if self.ended is not None:
             self.ended.set()
             self.ended = None
@@ -332,12 +362,14 @@ class Sandbox:
             # PostgreSQL answers COMMIT in a failed transaction with ROLLBACK.
             await self.rollback(transaction)
             return
-        if transaction.level is not None:
-            async with self._hold(transaction):
-                await self._dissolve_readers_above(transaction)
-                transaction.committed = True
-                await self._release_committed()
-        transaction.end()
+        if transaction.level is None:
+            transaction.end()
+            return
+        async with self._hold(transaction):
+            await self._dissolve_readers_above(transaction)
+            transaction.committed = True
+            await self._release_committed()
+        transaction.wake_waiting()
 
     async def rollback(self, transaction: Transaction) -> None:
         """Undo a transaction's changes, and only those."""
@@ -417,7 +449,8 @@ class Sandbox:
                 raise SandboxError(
                     f"The session used at {find_origin()} needs the driver {driver}, while {self.test} has begun with "
                     f"{wire.driver}. One connection speaks with one driver, so the two would not see each other's rows."
-                    f"\nUse one driver for all async engines, or {_WAY_OUT}"
+                    "\nUse one driver for all async engines; db_session has the driver that the database URL in the environment "
+                    f"names, such as postgresql+psycopg://. Or {_WAY_OUT}"
                 )
             wire.close()
             wire = None

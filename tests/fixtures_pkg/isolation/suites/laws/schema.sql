@@ -1,0 +1,1 @@
+CREATE TABLE crate (id serial PRIMARY KEY, label text NOT NULL UNIQUE, contents jsonb)
