@@ -46,6 +46,6 @@ async def restock_item(id: Id, data: Restock, items: Items) -> Success[ItemRead]
     return Success(data=ItemRead.model_validate(await items.restock(id, data.quantity)))
 
 
-@router.delete("/{id}", status_code=204)
+@router.delete("/{id}", status_code=204, response_model=None)
 async def delete_item(id: Id, items: Items) -> None:
     await items.delete(id)

@@ -23,7 +23,7 @@ async def test_get_user_success(client: AsyncClient, db_session: AsyncSession):
     assert response.json()["data"] == {"id": str(user.id), "name": "Grace"}
 
 
-@pytest.mark.parametrize("user_id", ["nonexistent", str(uuid4())])
+@pytest.mark.parametrize("user_id", ["nonexistent", "7b0c3a2e-6a0e-4c41-9a3b-0a3f6c9f5c11"])
 async def test_get_user_not_found(client: AsyncClient, user_id: str):
     response = await client.get(f"/api/v1/users/{user_id}")
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
+
 import pytest
-from app.database import session_factory
+from app.database import get_db, session_factory
 from app.models import Item, User
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -63,6 +65,14 @@ async def test_rollback_of_the_application_keeps_committed_rows(db_session: Asyn
 
     assert await count_of(db_session, "seed@example.com") == 1
     assert await count_of(db_session, "lost@example.com") == 0
+
+
+async def test_session_of_a_request_undoes_what_the_request_did_not_commit(db_session: AsyncSession):
+    async with asynccontextmanager(get_db)() as session:
+        session.add(User(email="undone@example.com", name="Undone"))
+        await session.flush()
+
+    assert await count_of(db_session, "undone@example.com") == 0
 
 
 async def test_two_sessions_of_the_application_take_turns():
