@@ -19,6 +19,7 @@ from openapi_core import Config, OpenAPI
 from openapi_core.exceptions import OpenAPIError
 from openapi_core.templating.responses.exceptions import ResponseNotFound
 from openapi_core.testing import MockRequest, MockResponse
+from typing_extensions import Self
 
 TOKEN = "ghs_ThisIsTheTokenOfTheFake0123456789"
 BOT = "github-actions[bot]"
@@ -91,7 +92,7 @@ class FakeGitHub:
         self._lock = threading.RLock()
         self._number = 1_000
 
-    def __enter__(self) -> FakeGitHub:
+    def __enter__(self) -> Self:
         fake = self
 
         class Handler(_Handler):

@@ -85,7 +85,8 @@ def _command(mark: _Mark, project: str) -> str:
             properties["line"] = str(mark.line)
     properties["title"] = cut(clean_line(mark.title), 200)
     listed = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
-    return f"::{mark.level} {listed}::{_data(cut(clean_block(mark.message), _MESSAGE_LIMIT))}"
+    message = cut(clean_block(mark.message), _MESSAGE_LIMIT) or properties["title"]
+    return f"::{mark.level} {listed}::{_data(message)}"
 
 
 def _workspace_path(path: str | None, project: str) -> str | None:

@@ -1,0 +1,199 @@
+"""Whatever tests say, it stays text: in Markdown, in workflow commands, in XML and on a terminal."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from xml.etree import ElementTree as ET
+
+import cmarkgfm
+import pytest
+from cmarkgfm.cmark import Options
+from hostile_text import TRICKS, hostile, hostile_reports
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from report_samples import SAMPLES
+from savepoint_ci.report.annotations import annotation_commands
+from savepoint_ci.report.junit import junit_xml
+from savepoint_ci.report.markdown import COMMENT_BYTES, SUMMARY_BYTES, comment_body, comment_marker, job_summary
+from savepoint_ci.report.markup import code, fence, prose, summary_code
+from savepoint_ci.report.terminal import terminal_summary
+from savepoint_ci.report.text import clean_block
+
+patient = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+OURS = {"p", "h3", "h4", "ul", "li", "em", "strong", "code", "pre", "details", "summary", "br"}
+# What GitHub makes links of, outside code: mentions, issues, commits and addresses.
+BECOMES_A_LINK = re.compile(
+    r"@\w|#\d|\bGH-\d|://|\bwww\.|\b[0-9a-f]{7,40}\b|\w@\w", re.IGNORECASE
+)
+
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+class Page(HTMLParser):
+    """The elements of rendered HTML, and its text in and outside code."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.comments: list[str] = []
+        self.plain = ""
+        self.code = ""
+        self._depth = 0
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append(tag)
+        self.attributes += attrs
+        self._depth += tag == "code"
+
+    def handle_endtag(self, tag):
+        self._depth -= tag == "code"
+
+    def handle_comment(self, data):
+        self.comments.append(data.strip())
+
+    def handle_data(self, data):
+        if self._depth:
+            self.code += data
+        else:
+            self.plain += data
+
+
+def as_github_renders(markdown: str) -> Page:
+    return Page(cmarkgfm.github_flavored_markdown_to_html(markdown, options=Options.CMARK_OPT_UNSAFE))
+
+
+def assert_only_ours(page: Page) -> None:
+    assert set(page.elements) <= OURS
+    assert {name for name, _ in page.attributes} <= {"lang", "class"}
+    assert not BECOMES_A_LINK.search(page.plain), page.plain
+
+
+@patient
+@given(hostile_reports())
+def test_no_text_of_a_test_becomes_markup_in_a_comment(report):
+    page = as_github_renders(comment_body(report, key="k"))
+
+    assert_only_ours(page)
+    assert page.comments == ["savepoint:k"]
+
+
+@patient
+@given(hostile_reports())
+def test_no_text_of_a_test_becomes_markup_in_the_job_summary(report):
+    page = as_github_renders(job_summary(report))
+
+    assert_only_ours(page)
+    assert page.comments == []
+
+
+@patient
+@given(hostile_reports(repeat=2_000), st.sampled_from([4_000, 20_000, COMMENT_BYTES]))
+def test_comment_is_always_below_its_limit_and_begins_with_marker_and_verdict(report, limit):
+    body = comment_body(report, key="k", limit=limit)
+
+    assert len(body.encode()) < limit
+    assert body.startswith("<!-- savepoint:k -->\n### ")
+
+
+def test_everything_of_a_long_report_is_left_out_before_the_verdict_is():
+    report = replace(SAMPLES["huge"], findings=SAMPLES["huge"].findings * 100, tests=SAMPLES["huge"].tests * 50)
+    comment, summary = comment_body(report), job_summary(report)
+
+    assert len(comment.encode()) < COMMENT_BYTES
+    assert len(summary.encode()) < SUMMARY_BYTES
+    for text in (comment, summary):
+        assert "### ❌ 80 failed of 84 tests" in text
+        assert "SP104" in text
+        assert "Left out for length" in text
+
+
+@patient
+@given(hostile, st.sampled_from([code, prose, summary_code]))
+def test_text_inside_a_line_stays_inside_it(text, markup):
+    html = markup(text)
+    around = f"<details><summary>a {html} z</summary></details>" if markup is summary_code else f"a {html} z"
+    page = as_github_renders(around)
+
+    assert_only_ours(page)
+    assert "\n" not in html
+    assert page.plain.strip().startswith("a")
+    assert page.plain.strip().endswith("z")
+
+
+@patient
+@given(hostile)
+def test_fenced_text_cannot_end_its_fence(text):
+    page = as_github_renders(f"{fence(text)}\n\nafter")
+
+    assert page.elements == ["pre", "code", "p"]
+    assert page.plain.strip() == "after"
+    shown = clean_block(text).strip("\n")
+    assert page.code.rstrip("\n") == shown.rstrip("\n")
+
+
+@pytest.mark.parametrize("text", ["plain words stay.", "It's 3.5% of 84 tests, isn't it?", "(in brackets) too"])
+def test_plain_words_stay_words(text):
+    assert prose(text) == text
+
+
+def test_names_in_a_sentence_become_code():
+    assert prose("Fixture `engine` of tests/conftest.py:12.") == "Fixture `engine` of `tests/conftest.py:12`."
+
+
+@given(hostile, hostile)
+def test_markers_of_different_keys_differ_and_no_key_leaves_the_marker(one, other):
+    assert (comment_marker(one) == comment_marker(other)) == (one == other)
+    assert re.fullmatch(r"<!-- savepoint:[A-Za-z0-9._/-]+ -->", comment_marker(one))
+    assert "--" not in comment_marker(one)[4:-3]
+
+
+@patient
+@given(hostile_reports())
+def test_annotations_are_one_command_each_and_nothing_else(report):
+    commands = annotation_commands(report, project="examples/shop")
+
+    for command in commands:
+        assert len(command.splitlines()) == 1
+        assert re.fullmatch(r"::(error|warning|notice) ((file|line|title)=[^:,]*,?)+::.*", command)
+        assert not CONTROL.search(command)
+        assert len(command) < 16_000
+    for level in ("error", "warning"):
+        assert sum(command.startswith(f"::{level} ") for command in commands) <= 10
+
+
+@patient
+@given(hostile_reports())
+def test_junit_is_always_well_formed_and_counts_every_test(report):
+    suite = ET.fromstring(junit_xml(report)).find("testsuite")
+
+    assert len(suite.findall("testcase")) == len(report.tests) == int(suite.get("tests"))
+    broken = sum(test.outcome in ("failed", "error", "not_run") for test in report.tests)
+    assert len(suite.findall("testcase/failure") + suite.findall("testcase/error")) == broken
+
+
+@patient
+@given(hostile_reports())
+def test_terminal_gets_no_control_character(report):
+    text = terminal_summary(report)
+
+    assert not CONTROL.search(text)
+    text.encode()
+
+
+@pytest.mark.parametrize("trick", TRICKS)
+@pytest.mark.parametrize("markup", [code, prose])
+def test_every_known_trick_stays_text(trick, markup):
+    assert_only_ours(as_github_renders(f"It said {markup(trick)}!"))
+
+
+def test_sample_comment_has_a_link_only_to_its_own_run():
+    page = as_github_renders(comment_body(SAMPLES["findings"], run_url="https://github.com/example/shop/actions/runs/1"))
+
+    assert [value for name, value in page.attributes if name == "href"] == [
+        "https://github.com/example/shop/actions/runs/1"
+    ]
