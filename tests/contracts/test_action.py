@@ -60,7 +60,9 @@ def test_only_the_comment_step_gets_the_token() -> None:
 
 @pytest.mark.parametrize("step", OURS, ids=lambda step: step["name"])
 def test_a_step_is_one_short_command_without_expressions(step: dict[str, Any]) -> None:
-    command = re.fullmatch(r'python3 -E "\$GITHUB_ACTION_PATH/scripts/savepoint" (\w+)( --[\w-]+| \|\| true)?', step["run"])
+    command = re.fullmatch(
+        r'python3 -E "\$GITHUB_ACTION_PATH/scripts/savepoint" (\w+)( --[\w-]+| \|\| true)?', step["run"]
+    )
     assert command, step["run"]
     assert command[1] in VERBS
 

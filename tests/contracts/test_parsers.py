@@ -15,7 +15,9 @@ from pytest_savepoint.cache import cache_directory
 ROOT = Path(__file__).parents[2]
 ACTIONS = ["action.yml", "scripts/cleanup_action/action.yml"]
 WORKFLOWS = sorted(
-    str(file.relative_to(ROOT)) for folder in (".github/workflows", "workflows") for file in (ROOT / folder).glob("*.yml")
+    str(file.relative_to(ROOT))
+    for folder in (".github/workflows", "workflows")
+    for file in (ROOT / folder).glob("*.yml")
 )
 
 Faults = dict[str, list[str]]
@@ -43,7 +45,7 @@ def parse() -> Callable[..., Faults]:
 
 def test_githubs_parser_finds_no_fault(parse: Callable[..., Faults]) -> None:
     files = [*ACTIONS, *WORKFLOWS]
-    assert parse(*files) == dict.fromkeys(files, [])
+    assert parse(*files) == {file: [] for file in files}
 
 
 def test_githubs_parser_would_find_a_fault(parse: Callable[..., Faults], tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
-from caller import ROOT, Caller, end
+from caller import LIMIT, ROOT, Caller, end
 from fake_github import TOKEN, FakeGitHub
 from pytest_savepoint.servers.container import our_containers
 from pytest_savepoint.servers.leftovers import living_servers
@@ -82,9 +83,7 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture
 def shop(tmp_path: Path, environ: dict[str, str]) -> Caller:
     """The example application in a repository of its own."""
-    shutil.copytree(
-        ROOT / "examples" / "shop", tmp_path / "shop", ignore=shutil.ignore_patterns(".*", "__pycache__")
-    )
+    shutil.copytree(ROOT / "examples" / "shop", tmp_path / "shop", ignore=shutil.ignore_patterns(".*", "__pycache__"))
     return Caller(tmp_path / "shop", environ)
 
 
@@ -198,25 +197,51 @@ def inner_steps(log: str) -> list[tuple[str, bool]]:
     return [(name, how == "Failure") for how, name in ended if name in names]
 
 
-@pytest.mark.parametrize("provider", ["system", "container"])
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_job_that_is_stopped_leaves_nothing_after_the_clean_up(
-    counter: Caller, provider: str, how: signal.Signals, nothing_is_left: Callable[[], None]
+    counter: Caller, how: signal.Signals, nothing_is_left: Callable[[], None]
 ) -> None:
     counter.use(SAMPLES / "act.yml")
-    choose(counter, provider=provider, postgres_version="15")
+    choose(counter, provider="container", postgres_version="15")
     (counter.folder / "test_slow.py").write_text(SLOW_TEST)
     started = counter.folder.parent / "started"
     os.mkfifo(started)
     fifo = os.open(started, os.O_RDONLY | os.O_NONBLOCK)
     process = counter.start_act("--env", f"SLOW_TEST_STARTED={started}")
     try:
-        assert select.select([fifo], [], [], 60)[0], "the slow test never began"
+        assert select.select([fifo], [], [], LIMIT)[0], "the slow test never began"
     finally:
         os.close(fifo)
-        log = end(process, how)
-    if how == signal.SIGKILL:  # nobody was left to clean up; the next one does
-        launcher = [sys.executable, str(ROOT / "scripts" / "savepoint"), "clean", str(counter.folder)]
-        subprocess.run(launcher, check=True, env=counter.environ)
+        log = end(process, how, also=holders(counter))
     assert process.returncode != 0, log
+    if how == signal.SIGKILL:  # nobody was left to clean up; a person does
+        clean = [sys.executable, ROOT / "scripts" / "savepoint", "clean", counter.folder]
+        subprocess.run(clean, check=True, env=counter.environ)
     nothing_is_left()
+
+
+def test_a_server_ends_with_the_runner_of_its_job(counter: Caller, nothing_is_left: Callable[[], None]) -> None:
+    step = f"'{sys.executable}' '{ROOT / 'scripts' / 'savepoint'}' provision"
+    state = {"GITHUB_ACTIONS": "true", "SAVEPOINT_STATE": str(counter.folder.parent / "state")}
+    # As a runner does: a process that starts a shell for every step, and lives for the whole job.
+    runner = subprocess.Popen(
+        ["bash", "-c", 'bash -c "$STEP; true"; echo; exec sleep 1000'], cwd=counter.folder,
+        env=counter.environ | state | {"STEP": step}, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert runner.stdout
+    runner.stdout.readline()
+    runner.kill()
+    runner.wait()
+    assert psutil.wait_procs(holders(counter), timeout=30)[1] == []
+    nothing_is_left()
+
+
+def holders(caller: Caller) -> list[psutil.Process]:
+    """The processes that hold a server for a job of this caller's machine."""
+    cache = caller.environ["SAVEPOINT_CACHE"]
+    held = psutil.process_iter(["cmdline", "environ"])
+    return [
+        each
+        for each in held
+        if "--hold" in (each.info["cmdline"] or ()) and (each.info["environ"] or {}).get("SAVEPOINT_CACHE") == cache
+    ]

@@ -39,7 +39,7 @@ def test_user_database_initdb_arguments_and_server_flags_are_honoured() -> None:
             -c "select current_user, current_database(), current_setting('fsync'), current_setting('lc_collate'),
                 current_setting('data_checksums')" """,
     )  # fmt: skip
-    assert shown.stdout.strip() == "Mrs Neil|the \"app\"|off|C.UTF-8|on", shown.stderr
+    assert shown.stdout.strip() == 'Mrs Neil|the "app"|off|C.UTF-8|on', shown.stderr
 
 
 def test_scripts_of_the_init_folder_run_before_the_port_opens(tmp_path: Path) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
 import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 ROOT = Path(__file__).parents[2]
 STAND_INS = Path(__file__).parent / "actions"
@@ -78,16 +81,18 @@ class Caller:
             "act", "pull_request", "--platform", "ubuntu-latest=-self-hosted", "--pull=false", "--action-offline-mode",
             "--eventpath", str(event), *self._local_repositories(), *arguments,
         ]  # fmt: skip
-        # A group of its own, as in a terminal, so that a signal reaches act and what it runs.
         return subprocess.Popen(
             command, cwd=self.folder, env=self.environ | {"STAND_IN_ARTIFACTS": str(self.artifacts)}, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
     def _local_repositories(self) -> list[str]:
         """Our action under its public name, and a stand-in for each action that would come from the network."""
         given = []
-        files = [*(self.folder / ".github" / "workflows").glob("*.yml"), *(ROOT / ".github" / "workflows").glob("*.yml")]
+        files = [
+            *(self.folder / ".github" / "workflows").glob("*.yml"),
+            *(ROOT / ".github" / "workflows").glob("*.yml"),
+        ]
         for uses in sorted({uses for file in files for uses in re.findall(r"uses: ([\w./-]+@\S+)", file.read_text())}):
             name, _, ref = uses.partition("@")
             owner, repository, *_ = name.split("/")
@@ -111,8 +116,16 @@ def pull_request_event(*, base: str, head: str) -> dict[str, Any]:
     }
 
 
-def end(process: subprocess.Popen[str], how: signal.Signals) -> str:
-    """Send a signal to act and everything it runs, and return what was printed."""
-    os.killpg(process.pid, how)
+def end(process: subprocess.Popen[str], how: signal.Signals, *, also: Sequence[psutil.Process] = ()) -> str:
+    """Interrupt act as a person does, or kill it with all that it runs, and return what was printed.
+
+    :param also: what is killed too.
+    """
+    jobs = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(how)
+    if how == signal.SIGKILL:
+        for each in (*jobs, *also):
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
     log, _ = process.communicate(timeout=LIMIT)
     return log

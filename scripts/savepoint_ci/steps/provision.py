@@ -32,6 +32,7 @@ LAUNCHER = Path(__file__).resolve().parents[2] / "savepoint"
 PULLING_AN_IMAGE = 180.0
 LOOK_EVERY = 0.05
 STOPPING = 60.0
+HOLDING = 2.0
 
 
 def provision(invocation: Invocation) -> None:
@@ -53,6 +54,8 @@ def provision_in_background(invocation: Invocation) -> None:
     invocation.state.forget(Provisioned)
     invocation.state.forget(Failed)
     variables = invocation.settings.environment() | {"SAVEPOINT_STATE": str(invocation.state.folder)}
+    if job := _job(invocation):
+        variables["SAVEPOINT_JOB"] = str(job.pid)
     with _log(invocation).open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-E", str(LAUNCHER), "provision", "--hold", str(invocation.project)],
@@ -66,16 +69,18 @@ def provision_in_background(invocation: Invocation) -> None:
 
 
 def provision_and_hold(invocation: Invocation) -> None:
-    """Start the server, and hold it until this process is ended or the job's state is gone.
+    """Start the server, and hold it until this process is ended, or the job or its state is gone.
 
     :raises ServerError: when no server could be started.
     """
+    runner = invocation.environ.get("SAVEPOINT_JOB")
+    job = psutil.Process(int(runner)) if runner else None
     server = start(invocation)
     if server is None:
         return
     try:
-        while invocation.state.folder.exists():
-            threading.Event().wait(5.0)
+        while invocation.state.folder.exists() and (job is None or job.is_running()):
+            threading.Event().wait(HOLDING)
     except KeyboardInterrupt:
         pass
     finally:
@@ -137,6 +142,14 @@ def let_go(invocation: Invocation) -> None:
         except psutil.TimeoutExpired:
             holder.kill()
     invocation.state.forget(Started)
+
+
+def _job(invocation: Invocation) -> psutil.Process | None:
+    """The process that runs a job's steps, above the shell of this one; a killed runner cleans nothing up."""
+    if invocation.environ.get("GITHUB_ACTIONS") != "true":
+        return None
+    shell = psutil.Process().parent()
+    return shell.parent() if shell else None
 
 
 def _holder(invocation: Invocation) -> psutil.Process | None:
