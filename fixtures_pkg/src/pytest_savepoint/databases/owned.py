@@ -106,6 +106,8 @@ async def _drop(connection: Connection, database: Owned) -> bool:
         await connection.execute(f"drop database if exists {quoted(database.name)} with (force)")
     except (asyncpg.InvalidCatalogNameError, asyncpg.ObjectInUseError):  # another run was faster, or clones it now
         return False
+    except asyncpg.InsufficientPrivilegeError:  # it belongs to another role's run
+        return False
     return True
 
 

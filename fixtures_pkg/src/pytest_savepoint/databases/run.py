@@ -40,6 +40,7 @@ class DatabaseRun:
         self._background = background
         self._lease: Lease
         self._databases: dict[str, str] = {}
+        self._is_open = True
 
     @classmethod
     def open(cls, settings: Settings, project: Path, *, python: str, environ: Mapping[str, str]) -> DatabaseRun:
@@ -90,10 +91,13 @@ class DatabaseRun:
         self._databases.update(names)
 
     def close(self) -> None:
-        """Drop this run's databases, and give back its lease and its server.
+        """Drop this run's databases, and give back its lease and its server; a second call does nothing.
 
         :raises ServerError: when databases had to be left behind; everything else has been given back by then.
         """
+        if not self._is_open:
+            return
+        self._is_open = False
         try:
             self._background.call(self._leave())
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:

@@ -32,9 +32,9 @@ class Schema:
     parameter: str = ""
     """The Alembic configuration, relative to the project; module:attribute of the metadata; or the command."""
 
-    def fingerprint(self, server_version: str) -> str:
-        """A digest of everything that decides what the template will contain."""
-        digest = hashlib.sha256(f"{__version__}\0{server_version}\0{self.source}\0{self.parameter}\0".encode())
+    def fingerprint(self, server_version: str, role: str) -> str:
+        """A digest of everything that decides what the template will contain, and to whom it will belong."""
+        digest = hashlib.sha256(f"{__version__}\0{server_version}\0{role}\0{self.source}\0{self.parameter}\0".encode())
         for path in sorted(set(self._inputs())):
             digest.update(f"{path.relative_to(self.project)}\0".encode())
             digest.update(hashlib.sha256(path.read_bytes()).digest())

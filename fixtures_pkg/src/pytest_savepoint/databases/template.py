@@ -58,7 +58,7 @@ async def get_or_build_template(lease: Lease, address: Address, schema: Schema, 
     """
     started = time.monotonic()
     connection = lease.connection
-    fingerprint = schema.fingerprint(str(connection.get_server_version()))[:12]
+    fingerprint = schema.fingerprint(str(connection.get_server_version()), address.user)[:12]
     key = lock_key(fingerprint)
     await connection.execute("select pg_advisory_lock_shared($1, $2)", TEMPLATE_LOCKS, key)
     hit = await _is_there(connection, template_name(fingerprint))
