@@ -1,0 +1,8 @@
+# ruff: noqa: ALL - an application as people write them
+"""The worst case for a tracer: nothing but Python lines. Run by name, so that the suite does not collect it."""
+
+import measured
+
+
+def test_letters():
+    assert measured.write_file("abcx" * 250_000) == 3_250_000

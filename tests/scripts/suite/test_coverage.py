@@ -1,0 +1,312 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from pytest_savepoint.settings import read_settings
+from savepoint_ci.suite.coverage import collect_coverage, plan_coverage
+
+APP = """
+    import asyncio
+    from concurrent.futures import ThreadPoolExecutor
+
+    from sqlalchemy.util import await_only, greenlet_spawn
+
+
+    def in_a_greenlet(flag):
+        answer = await_only(asyncio.sleep(0, flag))
+        if answer:
+            return "yes"
+        return "no"
+
+
+    def in_a_thread():
+        total = 0
+        for number in range(3):
+            total += number
+        return total
+
+
+    async def main():
+        answer = await greenlet_spawn(in_a_greenlet, True)
+        after = answer + "!"
+        with ThreadPoolExecutor(1) as pool:
+            in_greenlet_and_thread = await greenlet_spawn(lambda: pool.submit(in_a_thread).result())
+        return after, in_greenlet_and_thread
+
+
+    def never():
+        return 1
+"""
+TESTS = """
+    import asyncio, os, subprocess, sys
+    from pathlib import Path
+
+    import app.core
+
+
+    def test_main():
+        assert asyncio.run(app.core.main()) == ("yes!", 3)
+
+
+    def test_other():
+        assert True
+
+
+    def test_command(tmp_path):
+        here = str(Path(__file__).parent.parent)
+        subprocess.run(
+            [sys.executable, "-c", "import app.command"], cwd=tmp_path, check=True, env={**os.environ, "PYTHONPATH": here}
+        )
+"""
+FILES = {
+    "app/__init__.py": "",
+    "app/core.py": APP,
+    "app/command.py": "done = 1\n",
+    "app/unused.py": "x = 1\n",
+    "tests/test_app.py": TESTS,
+    "pytest.ini": "[pytest]\npythonpath = .\n",
+}
+
+
+@dataclass
+class Project:
+    folder: Path
+    arguments: tuple[str, ...] = ("-n", "2")
+
+    @property
+    def environ(self):
+        dropped = ("COVERAGE_", "COV_", "GITHUB_", "PYTEST_")
+        return {name: text for name, text in os.environ.items() if not name.startswith(dropped)}
+
+    def write(self, files):
+        for name, text in files.items():
+            path = self.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(textwrap.dedent(text), encoding="utf-8")
+        return self
+
+    def plan(self, **environ):
+        return plan_coverage(
+            Path(sys.executable), self.folder, self.report, environ={**self.environ, **environ},
+            pytest_arguments=self.arguments,
+        )  # fmt: skip
+
+    def run(self, **environ):
+        plan = self.plan(**environ)
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *self.arguments, *plan.arguments]
+        inside = {**self.environ, **environ, **plan.environment}
+        done = subprocess.run(command, cwd=self.folder, env=inside, capture_output=True, text=True, check=False)
+        return plan, done
+
+    def collect(self, **settings):
+        read = read_settings(self.folder, flags=settings, environ={})
+        return collect_coverage(read, Path(sys.executable), self.folder, self.report, environ=self.environ)
+
+    @property
+    def report(self):
+        return self.folder / ".savepoint"
+
+    @property
+    def config(self):
+        return (self.report / "coverage" / "coverage.toml").read_text("utf-8")
+
+
+@pytest.fixture
+def project(tmp_path):
+    return Project(tmp_path / "project")
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    project = Project(tmp_path_factory.mktemp("measured")).write(FILES)
+    plan, done = project.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert plan.warnings == ()
+    return project, project.collect()
+
+
+def missing(collected, path):
+    return next(file.missing for file in collected.coverage.files if file.path == path)
+
+
+def test_lines_of_greenlets_and_threads_are_measured_over_workers(measured):
+    no, never = 12, 31
+    assert missing(measured[1], "app/core.py") == ((no, no), (never, never))
+
+
+def test_subprocess_of_a_test_is_measured_from_another_folder(measured):
+    assert missing(measured[1], "app/command.py") == ()
+
+
+def test_module_that_nobody_imports_counts_as_missing(measured):
+    assert missing(measured[1], "app/unused.py") == ((1, 1),)
+
+
+def test_tests_are_no_source_by_default(measured):
+    assert {file.path for file in measured[1].coverage.files} == {
+        "app/__init__.py", "app/command.py", "app/core.py", "app/unused.py",
+    }  # fmt: skip
+
+
+def test_totals_count_lines_and_branches(measured):
+    coverage = measured[1].coverage
+    statements = sum(file.lines for file in coverage.files)
+    assert coverage.lines == pytest.approx(100 * (statements - 3) / statements)
+    assert coverage.branches == 75
+    assert coverage.total == pytest.approx(100 * (statements - 3 + 3) / (statements + 4))
+
+
+def test_cobertura_file_is_written(measured):
+    root = ET.parse(measured[0].report / "coverage.xml").getroot()
+    assert root.tag == "coverage"
+    assert {node.get("filename") for node in root.iter("class")} >= {"core.py", "command.py"} or {
+        node.get("filename") for node in root.iter("class")
+    } >= {"app/core.py", "app/command.py"}
+
+
+def test_without_git_changed_lines_are_null_with_a_reason(measured):
+    assert measured[1].coverage.diff is None
+    assert any("not in a git repository" in text for text in measured[1].warnings)
+
+
+def test_data_is_read_again_with_the_same_result(measured):
+    project, first = measured
+    assert project.collect() == first
+
+
+def test_changed_lines_are_compared_with_what_ran(project, repository):
+    project.folder = repository.folder / "services" / "shop"
+    project.arguments = ()
+    long_call = "value = dict(\n    a=1,\n    b=2,\n)\n"
+    project.write({**FILES, "tests/test_app.py": "import app.patch\n\ndef test_it():\n    app.patch.run()\n"})
+    project.write({"app/patch.py": "def run():\n    pass\n"})
+    repository.commit({".gitignore": "__pycache__\n.savepoint\n", "readme.md": "a\n"})
+    repository.git("checkout", "--quiet", "-b", "change")
+    project.write({"app/patch.py": f"def run():\n    # why\n    pass\n\n\ndef never():\n    return (\n        2\n    )\n\n\n{long_call}"})
+    repository.commit({"readme.md": "b\n", "services/other/x.py": "y = 1\n"})
+    repository.git("update-ref", "refs/remotes/origin/HEAD", "main")
+    assert project.run()[1].returncode == 0
+    patch = project.collect().coverage.diff
+    assert [(file.path, file.uncovered) for file in patch.files] == [("app/patch.py", ((7, 9),))]
+    assert (patch.covered, patch.changed) == (2, 3)
+    # One line inside a call that spans four counts as the call.
+    repository.commit()
+    project.write({"app/patch.py": (project.folder / "app/patch.py").read_text().replace("b=2", "b=3")})
+    patch = project.collect(compare_to="HEAD").coverage.diff
+    assert (patch.covered, patch.changed, patch.percent) == (1, 1, 100)
+    # Nothing that can run has changed.
+    repository.git("checkout", "--quiet", ".")
+    patch = project.collect(compare_to="HEAD").coverage.diff
+    assert (patch.covered, patch.changed, patch.percent, patch.files) == (0, 0, 100, ())
+
+
+def test_pytest_that_never_measured_gives_null_and_a_warning(project):
+    project.write({**FILES, "tests/conftest.py": "import os\nos._exit(7)\n"})
+    project.arguments = ()
+    assert project.run()[1].returncode == 7
+    collected = project.collect()
+    assert collected.coverage is None
+    assert "There is no coverage data" in collected.warnings[0]
+
+
+def test_killed_controller_leaves_the_data_of_finished_workers(project):
+    kill = """
+        import os, signal
+        def pytest_testnodedown(node, error):
+            if node.gateway.id == "gw1":
+                os.kill(os.getpid(), signal.SIGKILL)
+    """
+    project.write({**FILES, "conftest.py": kill})
+    assert project.run()[1].returncode == -9
+    assert "app/core.py" in {file.path for file in project.collect().coverage.files}
+
+
+def test_unreadable_data_gives_null_and_the_reason(project):
+    project.write(FILES)
+    project.plan()
+    (project.report / "coverage" / "data").write_text("garbage")
+    collected = project.collect()
+    assert collected.coverage is None
+    assert "could not be read" in collected.warnings[-1]
+
+
+def test_own_configuration_is_kept_and_its_faults_are_told(project):
+    config = r"""
+        [tool.coverage.run]
+        source = ["app"]
+        omit = ["app/unused.py"]
+        concurrency = ["greenlet"]
+        core = "sysmon"
+        dynamic_context = "test_function"
+        [tool.coverage.report]
+        exclude_also = ["# pragma: hidden", "cost = \\$$1", 'say "no"']
+        fail_under = 88
+        [tool.coverage.paths]
+        source = ["app", "*/site-packages/app"]
+    """
+    project.write({**FILES, "pyproject.toml": config})
+    plan, done = project.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    collected = project.collect()
+    assert {file.path for file in collected.coverage.files} == {"app/__init__.py", "app/command.py", "app/core.py"}
+    assert collected.fail_under == 88
+    concurrency, core, context = plan.warnings
+    assert 'concurrency in pyproject.toml is greenlet' in concurrency
+    assert "ctrace" in core
+    assert "dynamic_context" in context
+    for kept in ('"# pragma: hidden"', r'"cost = \\$$1"', r'"say \"no\""', '["app", "*/site-packages/app"]'):
+        assert kept in project.config
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (".coveragerc", "[run]\nsource = app\n[report]\nexclude_lines =\n    def never\n    secret ${HIDDEN-x}\n"),
+        ("setup.cfg", "[coverage:run]\nsource = app\n[coverage:report]\nexclude_lines =\n    def never\n    secret x\n"),
+        ("tox.ini", "[coverage:run]\nsource = app\n[coverage:report]\nexclude_lines =\n    def never\n    secret x\n"),
+        ("ours.ini", "[run]\nsource = app\n[report]\nexclude_lines =\n    def never\n    secret x\n"),
+    ],
+)
+def test_every_place_of_a_configuration_is_read(project, name, text):
+    project.write({**FILES, name: text})
+    project.arguments = ("--cov-config=ours.ini",) if name == "ours.ini" else ()
+    plan = project.plan()
+    assert 'source = ["app"]' in project.config.replace('"source"', "source")
+    assert '["def never", "secret x"]' in project.config
+    assert f"concurrency in {name} is not set" in plan.warnings[0]
+
+
+def test_sources_of_addopts_are_measured(project):
+    project.write({**FILES, "pytest.ini": "[pytest]\naddopts = --cov=app.core --cov-fail-under=99\n"})
+    project.plan()
+    assert '"source" = ["app.core"]' in project.config
+    assert '"fail_under" = 99' in project.config
+
+
+def test_core_of_the_environment_is_overruled(project):
+    project.write(FILES)
+    plan = project.plan(COVERAGE_CORE="sysmon")
+    assert plan.environment["COVERAGE_CORE"] == "ctrace"
+    assert "sysmon" in plan.warnings[0]
+
+
+def test_configuration_that_coverage_refuses_is_told(project):
+    project.write({**FILES, ".coveragerc": "[run]\nconcurrency = nonsense\n"})
+    plan = project.plan()
+    assert "nonsense" in plan.warnings[0]
+    assert plan.arguments
+
+
+def test_environment_without_pytest_cov_is_told(project, tmp_path):
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
+    project.write(FILES)
+    plan = plan_coverage(tmp_path / "bare" / "bin" / "python", project.folder, project.report, environ=project.environ)
+    assert plan.arguments == ()
+    assert "pytest_cov is not installed" in plan.warnings[0]
