@@ -140,6 +140,7 @@ sys.stdin.read()
     return start
 
 
+@pytest.mark.e2e
 async def test_databases_of_a_killed_run_are_dropped_by_the_next(open_tables, run_elsewhere, ask) -> None:
     with run_elsewhere(schema="command", migrate_command=TABLES) as process:
         run_id = process.stdout.readline().strip()
@@ -150,6 +151,7 @@ async def test_databases_of_a_killed_run_are_dropped_by_the_next(open_tables, ru
     assert run_id not in " ".join(await ask("postgres", DATABASES))
 
 
+@pytest.mark.e2e
 async def test_template_of_a_killed_builder_is_built_by_the_next(project, open_run, run_elsewhere, ask) -> None:
     command = "test -e second || { touch first; sleep 60; }; psql --quiet --command 'create table users (id int)'"
     with run_elsewhere(schema="command", migrate_command=command) as process:
@@ -169,6 +171,7 @@ def own_server(tmp_path: Path, environ: dict[str, str]) -> dict[str, str]:
     return {**environ, "SAVEPOINT_CACHE": str(tmp_path / "cache")}
 
 
+@pytest.mark.e2e
 def test_killed_server_is_said_at_the_end_and_the_next_run_works(project, tmp_path, environ) -> None:
     environ = own_server(tmp_path, environ)
     cache, settings = Path(environ["SAVEPOINT_CACHE"]), read_settings(project.folder, environ={})
@@ -185,6 +188,7 @@ def test_killed_server_is_said_at_the_end_and_the_next_run_works(project, tmp_pa
     assert not data.parent.parent.exists()
 
 
+@pytest.mark.e2e
 async def test_clean_leaves_a_given_server_as_it_was_found_and_living_runs_alone(
     project, tmp_path, environ, ask
 ) -> None:

@@ -31,6 +31,7 @@ async def test_migrations_arrive_however_env_py_gets_its_url(project, open_run, 
     assert await users_of(run, ask) == 2
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("driver", ["psycopg2", "pg8000"])
 async def test_driver_of_the_callers_url_is_kept(project, open_run, environ, ask, driver) -> None:
     project.alembic("sync")

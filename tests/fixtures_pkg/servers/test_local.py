@@ -97,6 +97,7 @@ async def test_caches_and_tunings_have_servers_of_their_own(make_settings, cache
         server.stop()
 
 
+@pytest.mark.e2e
 async def test_kept_server_lives_on_for_the_next_run(make_settings, own_cache) -> None:
     kept = start_server(make_settings(), cache=own_cache, keep=True)
     kept.stop()
@@ -106,6 +107,7 @@ async def test_kept_server_lives_on_for_the_next_run(make_settings, own_cache) -
     assert await ask(kept, "select 1") == "1"
 
 
+@pytest.mark.e2e
 async def test_killed_server_is_started_again_by_the_next_run(make_settings, cache) -> None:
     broken = start_server(make_settings(), cache=cache)
     os.kill(postmaster(broken), signal.SIGKILL)
@@ -116,6 +118,7 @@ async def test_killed_server_is_started_again_by_the_next_run(make_settings, cac
     assert await is_gone(healthy)
 
 
+@pytest.mark.e2e
 async def test_server_of_a_killed_process_is_used_by_the_next_run_and_stopped_by_it(
     make_settings, cache, start_server_and_die
 ) -> None:
@@ -125,6 +128,7 @@ async def test_server_of_a_killed_process_is_used_by_the_next_run_and_stopped_by
     assert await is_gone(server)
 
 
+@pytest.mark.e2e
 async def test_data_directory_cut_off_by_a_reboot_is_made_anew(make_settings, cache) -> None:
     server = start_server(make_settings(), cache=cache)
     await ask(server, "create table half_written ()")
@@ -136,6 +140,7 @@ async def test_data_directory_cut_off_by_a_reboot_is_made_anew(make_settings, ca
     server.stop()
 
 
+@pytest.mark.e2e
 async def test_broken_data_directory_is_made_anew(make_settings, cache) -> None:
     server = start_server(make_settings(), cache=cache)
     server.stop()
@@ -174,6 +179,7 @@ def hidden_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(hidden)
 
 
+@pytest.mark.e2e
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs postgres as another user")
 async def test_programs_that_the_servers_account_cannot_reach_are_copied(make_settings, cache, hidden_wheel) -> None:
     server = start_server(make_settings(provider="embedded"), cache=cache)
