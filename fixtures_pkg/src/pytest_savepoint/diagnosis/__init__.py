@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pytest_savepoint.diagnosis import loops
+from pytest_savepoint.diagnosis import connections, framework, loops, order, sessions, tasks, timing
 from pytest_savepoint.diagnosis.finding import CODES, Culprit, Finding, merged, shown
 from pytest_savepoint.diagnosis.record import Fact, Record
 
 __all__ = ["CODES", "Culprit", "Finding", "diagnose", "shown"]
 
-_RULES = (*loops.RULES,)
+_RULES = (
+    *loops.RULES,
+    *connections.RULES,
+    *sessions.RULES,
+    *tasks.RULES,
+    *order.RULES,
+    *timing.RULES,
+    *framework.RULES,
+)
 
 
 def diagnose(facts: Iterable[Fact]) -> list[Finding]:

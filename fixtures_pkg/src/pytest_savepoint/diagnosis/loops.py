@@ -49,7 +49,7 @@ def _crossing(record: Record, failure: Fact) -> tuple[Fact, Fact] | None:
 def _name_crossing(record: Record, failure: Fact, resource: Fact, here: Fact) -> Finding:  # noqa: PLR0911 # one per cause
     maker = resource.get("maker") or resource
     birth = resource["loop"]
-    what = _resource_name(resource, maker)
+    what = _resource_name(maker)
     seen = [
         f"{what}: its connection was opened {_where(resource)} on {_loop_name(birth)}",
         f"{failure['test']} used it on {_loop_name(here)}",
@@ -154,7 +154,7 @@ def _function(failure: Fact) -> Culprit | None:
     return at_site(failure["function"])
 
 
-def _resource_name(resource: Fact, maker: Fact) -> str:
+def _resource_name(maker: Fact) -> str:
     site = maker["site"]
     place = f" ({site['path']}:{site['line']})" if site else ""
     return f"{maker.get('variable') or maker['kind']}{place}"
@@ -183,7 +183,7 @@ def _bound_primitive(record: Record) -> Iterator[Finding]:
     """A lock, event or queue that was first waited for on one loop is waited for on another."""
     for failure in record.failures:
         for thing in failure["foreign"]:
-            if not thing["type"].startswith(_PRIMITIVES) or not raised(failure, "asyncio/mixins.py", "_get_loop"):
+            if not thing["type"].startswith(_PRIMITIVES) or not _refused_by_loop(failure) or _dead_tasks(failure):
                 continue
             holder = thing["holder"]
             culprit = Culprit(holder["path"], holder["line"], holder["name"]) if holder and holder.get("line") else None
@@ -202,15 +202,32 @@ def _bound_primitive(record: Record) -> Iterator[Finding]:
             break
 
 
+def _refused_by_loop(failure: Fact) -> bool:
+    """The primitive itself said so, or the closed loop to which it belongs."""
+    return bool(
+        raised(failure, "asyncio/mixins.py", "_get_loop") or raised(failure, "asyncio/base_events.py", "_check_closed")
+    )
+
+
+def _dead_tasks(failure: Fact) -> list[Fact]:
+    """Tasks of the caller that ended with an earlier loop and that objects in the failing frames still hold."""
+    return [
+        thing["task"]
+        for thing in failure["foreign"]
+        if thing["task"] is not None
+        and thing["task"].get("site")
+        and thing["task"]["state"] != "pending"
+        and thing["task"]["test"] != failure["test"]
+    ]
+
+
 def _dead_worker(record: Record) -> Iterator[Finding]:
     """A test waits for a background task that ended with an earlier loop."""
     for failure in record.failures:
-        if not any(_TIMEOUTS & {each["type"], *each["bases"]} for each in failure["exceptions"]):
+        stuck = any(_TIMEOUTS & {each["type"], *each["bases"]} for each in failure["exceptions"])
+        if not stuck and not _refused_by_loop(failure):
             continue
-        for thing in failure["foreign"]:
-            task = thing["task"]
-            if task is None or not task.get("site") or task["state"] == "pending" or task["test"] == failure["test"]:
-                continue
+        for task in _dead_tasks(failure)[:1]:
             yield finding(
                 "loop.worker_died_with_loop",
                 tests=[failure["test"]],
@@ -226,7 +243,6 @@ def _dead_worker(record: Record) -> Iterator[Finding]:
                     f"{failure['test']} ended with {failure['exceptions'][0]['type']}",
                 ],
             )
-            break
 
 
 def _fixture_wider_than_loop(record: Record) -> Iterator[Finding]:

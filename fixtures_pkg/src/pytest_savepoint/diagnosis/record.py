@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import ast
+import re
+import textwrap
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pytest_savepoint.diagnosis.finding import Culprit
 
-__all__ = ["Fact", "Record", "at_site", "innermost", "raised"]
+__all__ = [
+    "Fact",
+    "Record",
+    "at_fixture",
+    "at_site",
+    "enclosing",
+    "innermost",
+    "line_with",
+    "place",
+    "raised",
+    "sqlstates",
+    "through",
+]
 
 Fact = dict[str, Any]
 
@@ -54,6 +69,52 @@ class Record:
 def at_site(site: Fact | None) -> Culprit | None:
     """A recorded line as a culprit."""
     return None if site is None or site.get("line") is None else Culprit(site["path"], site["line"], site["name"])
+
+
+def at_fixture(fixture: Fact, pattern: str | None = None) -> Culprit:
+    """A fixture as a culprit: the line of its body that matches, else its first line."""
+    line = line_with(fixture, pattern) if pattern else None
+    return Culprit(fixture["path"], line or fixture["line"], fixture["name"])
+
+
+def line_with(function: Fact, pattern: str) -> int | None:
+    """The first line of a function's source that matches a pattern."""
+    for offset, text in enumerate(function.get("source", ())):
+        if re.search(pattern, text):
+            return int(function["line"]) + offset
+    return None
+
+
+def enclosing(function: Fact | None, line: int, kind: type[ast.AST] | tuple[type[ast.AST], ...]) -> ast.AST | None:
+    """The innermost statement of a kind around a line of a function's source, with line numbers of the file."""
+    if function is None or not function["source"]:
+        return None
+    try:
+        tree = ast.parse(textwrap.dedent("\n".join(function["source"])))
+    except SyntaxError:
+        return None  # the source was cut short
+    ast.increment_lineno(tree, function["line"] - 1)
+    around = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, kind) and getattr(node, "lineno", 0) <= line <= (getattr(node, "end_lineno", 0) or 0)
+    ]
+    return max(around, key=lambda node: getattr(node, "lineno", 0), default=None)
+
+
+def place(site: Fact | None) -> str:
+    """A line as people write it."""
+    return f"{site['path']}:{site['line']}" if site else "an unknown line"
+
+
+def sqlstates(failure: Fact) -> set[str]:
+    """PostgreSQL's codes of the errors in a failure."""
+    return {error["sqlstate"] for error in failure["exceptions"] if error["sqlstate"]}
+
+
+def through(failure: Fact, *places: str) -> bool:
+    """Whether the failure went through one of these library functions or modules."""
+    return any(seen.startswith(each) for seen in failure["through"] for each in places)
 
 
 def innermost(failure: Fact) -> Fact | None:

@@ -8,32 +8,45 @@ import re
 import sys
 import weakref
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
 from sqlalchemy import Engine, event
-from sqlalchemy.pool import Pool
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import Pool, QueuePool
 
 from pytest_savepoint.evidence import Fact, Recorder
 from pytest_savepoint.loops.frames import Caller, source_line, walk
 from pytest_savepoint.loops.makers import Loops
 from pytest_savepoint.loops.patches import Patches
+from pytest_savepoint.loops.tasks import Tasks
 
 __all__ = ["Connections"]
 
 _ASSIGNED = re.compile(r"^\s*(?:self\.)?(\w+)\s*(?::[^=]+)?=[^=]")
 
 
+@dataclass(frozen=True)
+class _Checkout:
+    """One connection between checkout and checkin."""
+
+    pool: int
+    fact: Fact
+    task: Callable[[], Any] | None
+
+
 class Connections:
     """Watches SQLAlchemy's engines and asyncpg's own connections; only observes, never changes one."""
 
-    def __init__(self, recorder: Recorder, caller: Caller, loops: Loops) -> None:
+    def __init__(self, recorder: Recorder, caller: Caller, loops: Loops, tasks: Tasks) -> None:
         self._recorder = recorder
         self._caller = caller
         self._loops = loops
+        self._tasks = tasks
         self._engines: weakref.WeakKeyDictionary[Any, Fact] = weakref.WeakKeyDictionary()  # by dialect
         self._drivers: weakref.WeakKeyDictionary[Any, Fact] = weakref.WeakKeyDictionary()  # by driver's connection
-        self._held: dict[int, Fact] = {}  # by id of the pool's record, from checkout to checkin
+        self._held: dict[int, _Checkout] = {}  # by id of the pool's record, from checkout to checkin
         self._listeners: list[tuple[Any, str, Callable[..., Any]]] = []
         self._count = 0
 
@@ -51,6 +64,7 @@ class Connections:
             # First in line: another listener may answer do_connect and end the round.
             event.listen(target, name, listener, insert=True)
             self._listeners.append((target, name, listener))
+        patches.wrap(QueuePool, "_do_get", self._watch_exhaustion)
         patches.wrap(asyncpg.connection.Connection, "__init__", self._watch_asyncpg_connections)
         patches.wrap(asyncpg.pool.Pool, "__init__", self._watch_asyncpg_pools)
 
@@ -70,10 +84,38 @@ class Connections:
                 return fact
         return None
 
-    def held(self, pool: Any) -> list[Fact]:
-        """The connections of a pool that are checked out now, with who holds each."""
-        number = id(pool)
-        return [dict(fact) for fact in self._held.values() if fact["pool"] == number]
+    def numbered(self, number: int) -> Fact | None:
+        """What is known of the living connection with a number."""
+        return next((fact for fact in self._drivers.values() if fact.get("connection") == number), None)
+
+    def open_engines(self) -> list[Fact]:
+        """The engines that have connections open, with how many."""
+        return [dict(fact) for fact in self._engines.values() if fact["open"]]
+
+    def _watch_exhaustion(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def _do_get(pool: Any) -> Any:
+            try:
+                return original(pool)
+            except PoolTimeoutError:
+                self._exhausted(pool, sys._getframe(1))  # noqa: SLF001 # who waited
+                raise
+
+        return _do_get
+
+    def _exhausted(self, pool: Any, frame: Any) -> None:
+        holders = []
+        for checkout in list(self._held.values()):
+            if checkout.pool == id(pool):
+                task = checkout.task() if checkout.task is not None else None
+                holders.append({**checkout.fact, "task": self._tasks.of(task), "own": task is _current_task()})
+        dialect = getattr(pool, "_dialect", None)
+        self._recorder.note(
+            "pool_exhausted",
+            engine=self.of(dialect) if dialect is not None else None,
+            size=pool.size(),
+            holders=holders[:20],
+            waiting=self._caller.stack(frame),
+        )
 
     # -- engines --------------------------------------------------------------------------------------------------
     def _watch_engines(self, original: Callable[..., None]) -> Callable[..., None]:
@@ -98,6 +140,7 @@ class Connections:
             "fixture": self._caller.fixture(frame),
             "variable": None,
             "global": False,
+            "open": 0,
         }
         if site is not None:
             user = next(each for each in walk(frame) if self._caller.owns(each.f_code.co_filename))
@@ -128,6 +171,7 @@ class Connections:
             "test": self._recorder.test,
             "when": self._recorder.when,
             "maker": None,
+            "database": getattr(getattr(driver_connection, "_params", None), "database", None),
         }
         with contextlib.suppress(TypeError):  # a driver's connection without weak references
             self._drivers[driver_connection] = fact
@@ -144,7 +188,9 @@ class Connections:
             fact = None
         if fact is None:
             fact = self._born(driver_connection, sys._getframe(1))  # noqa: SLF001
-        fact["maker"] = record.info.pop("savepoint.engine", None)
+        maker = fact["maker"] = record.info.pop("savepoint.engine", None)
+        if maker is not None:
+            maker["open"] += 1
         record.info["savepoint"] = fact
 
     def _checked_out(self, _adapter: Any, record: Any, fairy: Any) -> None:
@@ -152,15 +198,18 @@ class Connections:
         frame = sys._getframe(1)  # noqa: SLF001
         here = self._loops.running(frame)
         sites = self._caller.stack(frame)
-        self._held[id(record)] = {
-            "pool": id(getattr(fairy, "_pool", None)),
-            "sites": sites,
-            "fixture": self._caller.fixture(frame),
-            "test": self._recorder.test,
-            "when": self._recorder.when,
-            "task": _task_number(),
-            "connection": born and born["connection"],
-        }
+        task = _current_task()
+        self._held[id(record)] = _Checkout(
+            pool=id(fairy._pool),  # noqa: SLF001 # the pool is not in the event's arguments
+            fact={
+                "sites": sites,
+                "fixture": self._caller.fixture(frame),
+                "test": self._recorder.test,
+                "when": self._recorder.when,
+                "connection": born and born["connection"],
+            },
+            task=weakref.ref(task) if task is not None else None,
+        )
         if born is None or born["loop"] is None or here is None:
             return
         if born["loop"]["loop"] != here["loop"]:
@@ -175,11 +224,13 @@ class Connections:
 
     def _closed(self, _adapter: Any, record: Any) -> None:
         self._held.pop(id(record), None)
+        born = record.info.get("savepoint")
+        if born is not None and born["maker"] is not None:
+            born["maker"]["open"] -= 1
 
 
-def _task_number() -> int | None:
+def _current_task() -> Any:
     try:
-        task = asyncio.current_task()
+        return asyncio.current_task()
     except RuntimeError:
         return None
-    return None if task is None else id(task)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import sys
 from collections.abc import Iterator
 from types import ModuleType, TracebackType
 from typing import Any
 
 from pytest_savepoint.evidence import Fact
+from pytest_savepoint.loops.applications import endpoint_in, lifespan_in
 from pytest_savepoint.loops.connections import Connections
 from pytest_savepoint.loops.frames import Caller, site_of, source_line
 from pytest_savepoint.loops.holders import Holders
 from pytest_savepoint.loops.makers import Loops
+from pytest_savepoint.loops.orm import unloaded
 from pytest_savepoint.loops.tasks import Tasks
 
 __all__ = ["Failures"]
@@ -40,14 +43,48 @@ class Failures:
         running = self._running(frames)
         return {
             "exceptions": [self._exception(each) for each in chain],
+            "through": sorted({place for frame in frames if (place := self._place(frame))}),
             "loop": running,
             "foreign": self._foreign(frames, running, fixtures),
+            "involved": self._involved(frames),
             "loop_unset": self._loops.unset,
+            "pending": self._tasks.pending()[:12],
+            "lifespan": lifespan_in(frames, self._caller),
+            "endpoint": endpoint_in(frames, self._caller),
+            "engines": self._connections.open_engines(),
         }
+
+    def describe_value(self, value: Any) -> Fact:
+        """What kind of thing a fixture gave, and what it carries that matters elsewhere."""
+        kind = type(value)
+        carried = [value, *list(getattr(value, "__dict__", {}).values())]
+        return {
+            "type": f"{kind.__module__}.{kind.__qualname__}",
+            "object": unloaded(value),
+            "token": next((each.var.name for each in carried if isinstance(each, contextvars.Token)), None),
+        }
+
+    def _place(self, frame: Any) -> str | None:
+        """A library's function in the stack of the failure, as `package/module.py:function`."""
+        filename = frame.f_code.co_filename.replace("\\", "/")
+        if self._caller.owns(frame.f_code.co_filename):
+            return None
+        _, found, inside = filename.rpartition("/site-packages/")
+        return f"{inside}:{frame.f_code.co_name}" if found else None
+
+    def _involved(self, frames: list[Any]) -> list[Fact]:
+        """Connections, pools and engines in the stack of the failure."""
+        found: dict[int, Fact] = {}
+        for frame in frames:
+            for thing in _things(frame):
+                known = self._connections.of(thing)
+                if known is not None:
+                    found.setdefault(id(known), dict(known))
+        return list(found.values())[:10]
 
     def _exception(self, error: BaseException) -> Fact:
         sites = []
-        last = None
+        last, innermost = None, None
         for traceback in _tracebacks(error.__traceback__):
             code = traceback.tb_frame.f_code
             path = code.co_filename.replace("\\", "/")
@@ -55,6 +92,7 @@ class Failures:
                 last = {"path": path, "name": code.co_name}
             if self._caller.owns(code.co_filename):
                 site = site_of(code, traceback.tb_lineno, self._caller.path(code.co_filename))
+                innermost = code
                 sites.append({**site, "text": source_line(code.co_filename, traceback.tb_lineno)})
         return {
             "type": type(error).__name__,
@@ -64,6 +102,9 @@ class Failures:
             "sqlstate": getattr(error, "sqlstate", None),
             "sites": sites[-12:],
             "raised_in": last,
+            "function": self._caller.function(innermost) if innermost is not None else None,
+            "object": unloaded(getattr(error, "body", None)),
+            "attributes": [str(part) for part in _locations(error)],
         }
 
     def _running(self, frames: list[Any]) -> Fact | None:
@@ -112,6 +153,14 @@ class Failures:
         except Exception:  # noqa: BLE001 # a foreign object's __getattr__ may do anything
             return None
         return self._loops.of(loop)
+
+
+def _locations(error: BaseException) -> list[str]:
+    """The attributes that a response could not be made of, as the framework's validation names them."""
+    errors = getattr(error, "errors", None)
+    if not callable(errors) or not hasattr(error, "body"):
+        return []
+    return [part for each in errors() for part in each.get("loc", ()) if isinstance(part, str)]
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

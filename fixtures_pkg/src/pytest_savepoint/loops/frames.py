@@ -68,6 +68,9 @@ class Caller:
     def register_fixture(self, code: CodeType, fixture: Fact) -> None:
         self._fixtures[code] = fixture
 
+    def registered(self, code: CodeType) -> Fact | None:
+        return self._fixtures.get(code)
+
     def path(self, filename: str) -> str:
         """A file's name as it stands in facts: relative to the root, with forward slashes."""
         return filename.removeprefix(self._root).replace(os.sep, "/")
@@ -96,6 +99,19 @@ class Caller:
             if fixture is not None:
                 return fixture
         return None
+
+    def function(self, code: CodeType, limit: int = 80) -> Fact:
+        """A function's first line, decorators included, and its source as far as `limit` lines."""
+        try:
+            lines = inspect.getsource(code).splitlines()
+        except (OSError, TypeError, IndentationError, SyntaxError):
+            lines = []
+        return {
+            "path": self.path(code.co_filename),
+            "line": code.co_firstlineno,
+            "name": code.co_name,
+            "source": lines[:limit],
+        }
 
     def _site(self, frame: FrameType) -> Fact:
         return site_of(frame.f_code, frame.f_lineno, self.path(frame.f_code.co_filename))

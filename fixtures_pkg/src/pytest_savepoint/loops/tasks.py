@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import weakref
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -24,12 +25,14 @@ class Tasks:
         self._caller = caller
         self._loops = loops
         self._made: weakref.WeakKeyDictionary[Any, Fact] = weakref.WeakKeyDictionary()
+        self._latest: deque[Fact] = deque(maxlen=60)
         self._count = 0
 
     def install(self, patches: Patches) -> None:
         """Every way to make a task ends in the loop's create_task, except on loops written in C."""
         patches.wrap(asyncio.BaseEventLoop, "create_task", self._watch)
         patches.wrap(asyncio, "create_task", self._watch_foreign)
+        patches.wrap(asyncio.BaseEventLoop, "call_exception_handler", self._watch_errors)
 
     def _watch(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def create_task(*args: Any, **kwargs: Any) -> Any:
@@ -48,10 +51,24 @@ class Tasks:
 
         return create_task
 
+    def _watch_errors(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def call_exception_handler(loop: Any, context: dict[str, Any]) -> None:
+            error = context.get("exception")
+            self._recorder.note(
+                "loop_error",
+                message=str(context.get("message"))[:300],
+                type=type(error).__name__ if error is not None else None,
+                error=str(error)[:300],
+                made=self.made(context.get("task") or context.get("future")),
+            )
+            original(loop, context)
+
+        return call_exception_handler
+
     def _remember(self, task: Any) -> None:
         frame = sys._getframe(2)  # noqa: SLF001 # the line that makes the task
         # A task made by a plugin or a library directly is theirs to end.
-        for _ in range(3):
+        for _ in range(5):
             if self._caller.owns(frame.f_code.co_filename):
                 break
             if frame.f_back is None:
@@ -61,13 +78,22 @@ class Tasks:
             return
         self._count += 1
         code = frame.f_code
-        self._made[task] = {
+        self._made[task] = fact = {
             "task": self._count,
             "site": site_of(code, frame.f_lineno, self._caller.path(code.co_filename)),
             "fixture": self._caller.fixture(frame),
             "test": self._recorder.test,
             "when": self._recorder.when,
         }
+        self._latest.append(fact)
+
+    def made(self, task: Any) -> Fact | None:
+        """Where a task of the caller comes from; None for the tasks of plugins and libraries."""
+        return None if task is None else self._made.get(task)
+
+    def made_in(self, test: str) -> list[Fact]:
+        """The latest tasks that were made during a test, done or not."""
+        return [dict(each) for each in self._latest if each["test"] == test]
 
     def of(self, task: Any) -> Fact | None:
         """Where a task comes from, and how it is now."""
@@ -91,7 +117,8 @@ class Tasks:
         while awaited is not None and len(sites) < 8:
             frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "ag_frame", None)
             if frame is not None and self._caller.owns(frame.f_code.co_filename):
-                sites.append(site_of(frame.f_code, frame.f_lineno, self._caller.path(frame.f_code.co_filename)))
+                site = site_of(frame.f_code, frame.f_lineno, self._caller.path(frame.f_code.co_filename))
+                sites.append({**site, "function": self._caller.function(frame.f_code)})
             awaited = getattr(awaited, "cr_await", None)
         return sites
 

@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from pytest_savepoint.evidence import Fact, Recorder
+from pytest_savepoint.loops.blocking import Blocking
 from pytest_savepoint.loops.connections import Connections
 from pytest_savepoint.loops.failures import Failures
 from pytest_savepoint.loops.frames import Caller, code_of
 from pytest_savepoint.loops.holders import Holders
 from pytest_savepoint.loops.makers import Loops
 from pytest_savepoint.loops.patches import Patches
+from pytest_savepoint.loops.state import State
+from pytest_savepoint.loops.statements import Statements
 from pytest_savepoint.loops.tasks import Tasks
+from pytest_savepoint.loops.threads import Threads
 
 __all__ = ["Watch"]
 
@@ -29,8 +33,12 @@ class Watch:
         self.recorder = recorder
         self.caller = Caller(root)
         self.loops = Loops(self.caller)
-        self.connections = Connections(recorder, self.caller, self.loops)
         self.tasks = Tasks(recorder, self.caller, self.loops)
+        self.connections = Connections(recorder, self.caller, self.loops, self.tasks)
+        self.statements = Statements(recorder, self.caller, self.connections, self.tasks)
+        self.state = State(recorder, self.caller)
+        self.threads = Threads(recorder, self.caller)
+        self.blocking = Blocking(recorder, self.caller)
         self.failures = Failures(self.caller, self.loops, self.connections, self.tasks, Holders(self.caller))
         self._patches = Patches()
 
@@ -38,8 +46,14 @@ class Watch:
         self.loops.install(self._patches)
         self.connections.install(self._patches)
         self.tasks.install(self._patches)
+        self.statements.install(self._patches)
+        self.state.install(self._patches)
+        self.threads.install(self._patches)
+        self.blocking.install(self._patches)
 
     def stop(self) -> None:
+        self.blocking.uninstall()
+        self.statements.uninstall()
         self.connections.uninstall()
         self._patches.restore()
 
@@ -48,16 +62,31 @@ class Watch:
         code = code_of(function)
         if code is None or not self.caller.owns(code.co_filename):
             return None
+        known = self.caller.registered(code)
+        if known is not None:
+            return known
         fact: Fact = {
             "name": name,
             "scope": scope,
             "loop_scope": getattr(function, "_loop_scope", None),
             "path": self.caller.path(code.co_filename),
             "line": code.co_firstlineno,
-            "async": inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function),
+            "async": bool(code.co_flags & (inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR)),
+            "handled": getattr(function, "_force_asyncio_fixture", False),
+            "requests": list(inspect.signature(inspect.unwrap(function)).parameters),
         }
         self.caller.register_fixture(code, fact)
         return fact
+
+    def with_source(self, fixture: Fact | None, function: Any) -> Fact | None:
+        """The same fact with the function's source, for a failure."""
+        code = code_of(function)
+        return None if fixture is None or code is None else {**self.caller.function(code), **fixture}
+
+    def function(self, function: Any) -> Fact | None:
+        """A test's or fixture's function as a fact, with its source."""
+        code = code_of(function)
+        return None if code is None else self.caller.function(code)
 
     def adopt_runner(self, value: Any, scope: str) -> None:
         """Remember the loop of a plugin's runner; older plugins hand out the loop itself."""

@@ -1,0 +1,129 @@
+"""SP7xx: the framework's process-wide state, and context variables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from pytest_savepoint.diagnosis.finding import Culprit, Finding, finding
+from pytest_savepoint.diagnosis.order import asserted
+from pytest_savepoint.diagnosis.record import Fact, Record, at_fixture, at_site, innermost, line_with, place, raised
+
+__all__ = ["RULES"]
+
+
+def _lifespan(record: Record) -> Iterator[Finding]:
+    for failure in record.failures:
+        lifespan = failure["lifespan"]
+        missing = raised(failure, "starlette/datastructures.py", "__getattr__")
+        if lifespan is None or missing is None or missing["type"] != "AttributeError":
+            continue
+        name = next((each for each in lifespan["stores"] if f"'{each}'" in missing["message"]), None)
+        if name is None:
+            continue
+        client = _made_by(failure, "httpx", r"ASGITransport|AsyncClient|LifespanManager")
+        yield finding(
+            "framework.lifespan_not_run",
+            tests=[failure["test"]],
+            culprit=client,
+            explanation=f"The application's lifespan {lifespan['name']} ({place(lifespan)}) sets app.state.{name}, and nobody ran it: "
+            "httpx.ASGITransport sends requests only, no start-up.",
+            fix="Enter it around the client: async with app.router.lifespan_context(app): ... (or asgi-lifespan's "
+            "LifespanManager).",
+            confidence=0.95,
+            evidence=[missing["message"], f"{lifespan['name']} stores {', '.join(lifespan['stores'])}"],
+        )
+
+
+def _made_by(failure: Fact, package: str, pattern: str) -> Culprit | None:
+    for value in failure["fixtures"].values():
+        if value["type"].startswith(package) and value["fixture"] is not None:
+            return at_fixture(value["fixture"], pattern)
+    function = failure["function"]
+    line = line_with(function, pattern) if function else None
+    return at_site({**function, "line": line}) if line else at_site(innermost(failure))
+
+
+def _leaks(record: Record, kind: str, failure: Fact) -> Iterator[Fact]:
+    """What earlier tests of this process left behind and the failing test met."""
+    for fact in record.of(kind):
+        if fact["worker"] == failure["worker"] and fact["at"] < failure["at"] and fact["test"] != failure["test"]:
+            yield fact
+
+
+def _override_leaked(record: Record) -> Iterator[Finding]:
+    for failure in record.failures:
+        if not asserted(failure) or not any(
+            v["type"].startswith(("httpx", "starlette")) for v in failure["fixtures"].values()
+        ):
+            continue
+        for fact in _leaks(record, "override_leaked", failure):
+            fixture = fact["fixture"]
+            if fixture is not None and fixture["name"] in failure["fixtures"]:
+                continue
+            culprit = at_fixture(fixture, r"dependency_overrides") if fixture else None
+            who = f"The fixture {fixture['name']}" if fixture else fact["test"]
+            yield finding(
+                "framework.dependency_override_leaked",
+                tests=[failure["test"]],
+                culprit=culprit,
+                explanation=f"{who} sets {fact['name'].replace('[', '.dependency_overrides[')} and never removes it. It was set in "
+                f"{fact['test']} and is still there in {failure['test']}, which did not ask for it.",
+                fix="Remove it in the teardown, or use monkeypatch.setitem(app.dependency_overrides, dependency, replacement).",
+                confidence=0.9,
+                evidence=[f"{fact['name']} left behind by {fact['test']}"],
+            )
+            break
+
+
+def _context_leaked(record: Record) -> Iterator[Finding]:
+    for failure in record.failures:
+        if not asserted(failure):
+            continue
+        for fact in _leaks(record, "context_leaked", failure):
+            fixture = fact["fixture"]
+            if fixture is None or fixture["async"] or fixture["name"] in failure["fixtures"]:
+                continue
+            yield finding(
+                "context.leaked_from_fixture",
+                tests=[failure["test"]],
+                culprit=at_fixture(fixture, r"\.set\("),
+                explanation=f"The fixture {fixture['name']} sets the context variable {fact['name']} to {fact['value']} and never "
+                f"resets it. A synchronous fixture runs in pytest's own context, so the value stayed for {failure['test']}.",
+                fix=f"Keep the token and reset it after the yield: token = {fact['name']}.set(...); yield; "
+                f"{fact['name']}.reset(token).",
+                confidence=0.9,
+                evidence=[f"{fact['name']} was {fact['value']} after {fact['test']}"],
+            )
+            break
+
+
+def _token_elsewhere(record: Record) -> Iterator[Finding]:
+    for failure in record.failures:
+        error = next(
+            (e for e in failure["exceptions"] if e["type"] == "ValueError" and "different Context" in e["message"]),
+            None,
+        )
+        if error is None or not error["sites"]:
+            continue
+        reset = error["sites"][-1]
+        holder = next((v for v in failure["fixtures"].values() if v["token"] and v["fixture"]), None)
+        fixture = holder["fixture"] if holder else None
+        name = holder["token"] if holder else "a context variable"
+        yield finding(
+            "context.token_reset_elsewhere",
+            tests=[failure["test"]],
+            culprit=at_fixture(fixture, r"\.set\(|\breturn\b|\byield\b") if fixture else at_site(reset),
+            explanation=f"{name} was set {'in the fixture ' + fixture['name'] if fixture else 'elsewhere'} and is reset at "
+            f"{place(reset)}. An async fixture and the test run in two contexts, and a token works only in its own.",
+            fix="Set and reset it in one function: both in the test, or both in the fixture.",
+            confidence=0.94,
+            evidence=[error["message"][:160]],
+        )
+
+
+RULES: tuple[Callable[[Record], Iterator[Finding]], ...] = (
+    _lifespan,
+    _override_leaked,
+    _context_leaked,
+    _token_elsewhere,
+)

@@ -1,0 +1,200 @@
+"""SP3xx: ORM sessions and the objects they gave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from pytest_savepoint.diagnosis.connections import tasks_together
+from pytest_savepoint.diagnosis.finding import Finding, finding
+from pytest_savepoint.diagnosis.record import (
+    Fact,
+    Record,
+    at_fixture,
+    at_site,
+    innermost,
+    line_with,
+    place,
+    sqlstates,
+    through,
+)
+
+__all__ = ["RULES", "SESSION_MADE"]
+
+SESSION_MADE = r"(?i)session\w*\s*\(|sessionmaker"
+_ABORTED = "25P02"
+_BUSY = "another operation is in progress"
+_SESSIONS = (
+    "sqlalchemy.ext.asyncio.session.",
+    "sqlalchemy.orm.session.",
+    "sqlalchemy.ext.asyncio.engine.AsyncConnection",
+)
+
+
+def _shared_session(record: Record) -> Iterator[Finding]:
+    for failure in record.failures:
+        machine = next((error for error in failure["exceptions"] if _refused_by_session(error)), None)
+        busy = any(_BUSY in error["message"] for error in failure["exceptions"]) and through(failure, "sqlalchemy/orm/")
+        together = tasks_together(failure)
+        if (machine is None and not busy) or together is None or failure["foreign"]:
+            continue
+        yield finding(
+            "session.shared_across_tasks",
+            tests=[failure["test"]],
+            culprit=at_site(together),
+            explanation=f"The tasks made at {place(together)} use one session at the same time. A session is one conversation "
+            "with the database; whether this fails depends on who comes first.",
+            fix="Open a session inside each task (async with session_factory() as session), and pass the factory or engine.",
+            confidence=0.95,
+            evidence=[failure["exceptions"][0]["message"][:200]],
+        )
+
+
+def _refused_by_session(error: Fact) -> bool:
+    origin = error["raised_in"]
+    return bool(
+        origin is not None
+        and error["type"] in ("InvalidRequestError", "IllegalStateChangeError")
+        and ("concurrent" in error["message"] or error["type"] == "IllegalStateChangeError")
+        and "sqlalchemy/orm/" in origin["path"]
+    )
+
+
+def _failed_transaction(record: Record) -> Iterator[Finding]:
+    for failure in record.failures:
+        pending = any(error["type"] == "PendingRollbackError" for error in failure["exceptions"])
+        if _ABORTED not in sqlstates(failure) and not pending:
+            continue
+        errors = [
+            each
+            for each in record.of("database_error")
+            if each["worker"] == failure["worker"] and each["at"] < failure["at"]
+        ]
+        last = next((each for each in reversed(errors) if each["sqlstate"] == _ABORTED), None)
+        first = next(
+            (
+                each
+                for each in reversed(errors)
+                if each["sqlstate"] not in (_ABORTED, None)
+                and (last is None or each["connection"] == last["connection"])
+            ),
+            None,
+        )
+        if first is None:
+            continue
+        wide = [
+            value["fixture"]
+            for value in failure["fixtures"].values()
+            if value["fixture"] and value["fixture"]["scope"] != "function" and value["type"].startswith(_SESSIONS)
+        ]
+        elsewhere = first["test"] != failure["test"]
+        if elsewhere and not wide:
+            continue
+        name = wide[0]["name"] if wide else "the session"
+        yield finding(
+            "session.failed_transaction_reused",
+            tests=[failure["test"]],
+            culprit=at_fixture(wide[0]) if elsewhere else at_site(first["site"]),
+            explanation=f"A statement at {place(first['site'])} failed with {first['type']} in {first['test']}, and nobody rolled "
+            f"back. {name} stays in the aborted transaction, and PostgreSQL refuses whatever comes next.",
+            fix=f"Give {name} function scope, or roll back after the expected error (async with session.begin_nested() "
+            "around it).",
+            confidence=0.95,
+            evidence=[f"{first['type']} ({first['sqlstate']}) in {first['test']}: {first['sql'][:120]}"],
+        )
+
+
+def _detached_object(record: Record) -> Iterator[Finding]:
+    for failure in record.failures:
+        if not any(error["type"] == "DetachedInstanceError" for error in failure["exceptions"]):
+            continue
+        for name, value in failure["fixtures"].items():
+            fixture, thing = value["fixture"], value["object"]
+            if fixture is None or thing is None or not thing["detached"]:
+                continue
+            yield finding(
+                "session.detached_object_shared",
+                tests=[failure["test"]],
+                culprit=at_fixture(fixture, SESSION_MADE),
+                explanation=f"The {fixture['scope']}-scoped fixture {name} returns a {thing['class']} whose session is closed, and "
+                f"the commit has expired its attributes. Reading one needs the session that is gone.",
+                fix="Make the session with expire_on_commit=False, or return plain values (the id) and load the object where "
+                "it is used.",
+                confidence=0.95,
+                evidence=[f"{thing['class']} is detached; expired: {', '.join(thing['expired']) or 'relationships'}"],
+            )
+            break
+
+
+def _lazy_load(record: Record) -> Iterator[Finding]:
+    """An attribute was read that needs the database, where nobody can await."""
+    for failure in record.failures:
+        missing = any(error["type"] == "MissingGreenlet" for error in failure["exceptions"])
+        response = next((error for error in failure["exceptions"] if error["object"] is not None), None)
+        if response is not None:
+            found = _lazy_response(failure, response)
+            if found is not None:
+                yield found
+        elif missing and through(failure, "sqlalchemy/orm/strategies.py"):
+            yield _lazy_relationship(failure)
+        elif missing and through(failure, "sqlalchemy/orm/state.py", "sqlalchemy/orm/loading.py"):
+            yield _lazy_expired(failure)
+
+
+def _lazy_response(failure: Fact, error: Fact) -> Finding | None:
+    thing, endpoint = error["object"], failure["endpoint"]
+    names = [name for name in error["attributes"] if name in thing["relationships"] or name in thing["expired"]]
+    if not names or endpoint is None:
+        return None
+    name = names[0]
+    expired = name in thing["expired"]
+    pattern = rf"select\(\s*{thing['class']}\b" if not expired else r"\.commit\("
+    line = line_with(endpoint, pattern) or line_with(endpoint, r"^\s*return\b") or endpoint["line"]
+    return finding(
+        "session.lazy_load_after_commit" if expired else "session.lazy_relationship_outside_greenlet",
+        tests=[failure["test"]],
+        culprit=at_site({**endpoint, "line": line}),
+        explanation=f"{endpoint['name']} returns a {thing['class']} whose {name} was "
+        f"{'expired by a commit' if expired else 'never loaded'}. FastAPI reads it to make the response, where no query can be "
+        "awaited.",
+        fix="Make the session with expire_on_commit=False, or refresh the object after the commit."
+        if expired
+        else f"Load it in the query: .options(selectinload({thing['class']}.{name})).",
+        confidence=0.95,
+        evidence=[f"{thing['class']}.{name} was not loaded when the response of {endpoint['name']} was made"],
+    )
+
+
+def _lazy_relationship(failure: Fact) -> Finding:
+    site = innermost(failure)
+    return finding(
+        "session.lazy_relationship_outside_greenlet",
+        tests=[failure["test"]],
+        culprit=at_site(site),
+        explanation=f"{place(site)} reads a relationship that the query had not loaded. Loading it now needs a query, and plain "
+        "attribute access cannot await one.",
+        fix="Load it with the query, .options(selectinload(...)), or await object.awaitable_attrs.<name>.",
+        confidence=0.93,
+        evidence=[site["text"] if site else "MissingGreenlet"],
+    )
+
+
+def _lazy_expired(failure: Fact) -> Finding:
+    site = innermost(failure)
+    return finding(
+        "session.lazy_load_after_commit",
+        tests=[failure["test"]],
+        culprit=at_site(site),
+        explanation=f"{place(site)} reads an attribute that a commit has expired. Reading it again needs a query, and plain "
+        "attribute access cannot await one.",
+        fix="Make the session with expire_on_commit=False, or await session.refresh(object) after the commit.",
+        confidence=0.93,
+        evidence=[site["text"] if site else "MissingGreenlet"],
+    )
+
+
+RULES: tuple[Callable[[Record], Iterator[Finding]], ...] = (
+    _shared_session,
+    _failed_transaction,
+    _detached_object,
+    _lazy_load,
+)

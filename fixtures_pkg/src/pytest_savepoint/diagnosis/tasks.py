@@ -1,0 +1,208 @@
+"""SP4xx: tasks, threads, and what holds the loop."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+
+from pytest_savepoint.diagnosis.finding import Culprit, Finding, finding
+from pytest_savepoint.diagnosis.record import Fact, Record, at_fixture, at_site, enclosing, place, sqlstates, through
+
+__all__ = ["RULES"]
+
+_TIMEOUTS = {"TimeoutError", "CancelledError", "Timeout"}
+_LONG = 0.1
+_LOCK_REFUSED = {"55P03", "57014"}
+
+
+def timed_out(failure: Fact) -> bool:
+    """Whether a test ran out of time: its own deadline, or pytest-timeout's."""
+    return any(
+        _TIMEOUTS & {error["type"], *error["bases"]}
+        or (error["type"] == "Failed" and error["message"].startswith("Timeout"))
+        for error in failure["exceptions"]
+    )
+
+
+def _held_loop(record: Record) -> Iterator[Finding]:
+    for failure in record.failures:
+        if not timed_out(failure):
+            continue
+        held = [
+            each
+            for each in record.during("held", failure)
+            if each["seconds"] >= _LONG and any(site["async"] for site in each["sites"])
+        ]
+        if not held:
+            continue
+        longest = max(held, key=lambda each: float(each["seconds"]))
+        site = longest["sites"][0]
+        coroutine = next(each for each in longest["sites"] if each["async"])
+        yield finding(
+            "blocking.sync_call_in_loop",
+            tests=[failure["test"]],
+            culprit=at_site(site),
+            explanation=f"{place(site)} held the event loop for {longest['seconds']:.2f} s, called from the coroutine "
+            f"{coroutine['name']} ({place(coroutine)}). Nothing else on that loop could run, and {failure['test']} missed its "
+            "deadline.",
+            fix=f"Call {site['name']} in a thread, await asyncio.to_thread({site['name']}), or use an asynchronous call."
+            if site is not coroutine
+            else "Replace the blocking call by its asynchronous form, or move it into asyncio.to_thread().",
+            confidence=0.92,
+            evidence=[f"loop held {longest['seconds']:.2f} s at {place(site)} during {failure['test']}"],
+        )
+
+
+def _self_deadlock(record: Record) -> Iterator[Finding]:
+    """A synchronous driver waits on the loop's own thread for a lock that a transaction of that loop holds."""
+    for failure in record.failures:
+        if not (_LOCK_REFUSED & sqlstates(failure) or timed_out(failure)) or not through(failure, "psycopg"):
+            continue
+        sites: list[Fact] = next((error["sites"] for error in failure["exceptions"] if error["sites"]), [])
+        if not any(site["async"] for site in sites) or sites[-1]["async"]:
+            continue
+        opened = _open_writes(failure)
+        if opened is None:
+            continue
+        site = sites[-1]
+        yield finding(
+            "blocking.sync_db_call_self_deadlock",
+            tests=[failure["test"]],
+            culprit=at_site(site),
+            explanation=f"{place(site)} waits in a synchronous driver for a lock, and the loop waits with it. The lock is held by "
+            f"the transaction that {place(opened['site'])} left open on the same loop, which therefore cannot end.",
+            fix="Run both statements on the same asynchronous connection, or commit before the synchronous call and move it to "
+            "a thread.",
+            confidence=0.93,
+            evidence=[f"open transaction: {opened['sql'][:120]}", failure["exceptions"][0]["message"][:160]],
+        )
+
+
+def _open_writes(failure: Fact) -> Fact | None:
+    """A statement of an asynchronous connection whose transaction was still open when the test failed."""
+    opened: dict[int, Fact] = {}
+    for statement in failure["statements"]:
+        verb = statement["sql"].strip().upper()
+        if verb.startswith(("COMMIT", "ROLLBACK;")) or verb == "ROLLBACK":
+            # The failure itself rolls back on its way out.
+            if statement["connection"] in opened and not verb.startswith("ROLLBACK"):
+                del opened[statement["connection"]]
+        elif verb.startswith(("UPDATE", "DELETE", "INSERT", "LOCK")) or "FOR UPDATE" in verb:
+            opened[statement["connection"]] = statement
+    return next(reversed(list(opened.values())), None)
+
+
+def _never_awaited(record: Record) -> Iterator[Finding]:
+    for fact in record.of("never_awaited"):
+        site = fact["site"]
+        yield finding(
+            "task.coroutine_never_awaited",
+            tests=[fact["test"]] if fact["test"] else [],
+            culprit=at_site(site),
+            explanation=f"{place(site)} calls {fact['name']}() without awaiting it, so its body never ran.",
+            fix=f"Write await in front of the call at {place(site)}.",
+            confidence=0.95,
+            evidence=[f"coroutine {fact['name']} was made at {place(site)} and collected without having run"],
+        )
+
+
+def _ignores_cancellation(record: Record) -> Iterator[Finding]:
+    for failure in record.failures:
+        if not timed_out(failure):
+            continue
+        for task in failure["pending"]:
+            if not task.get("site") or not (task["cancelling"] or through(failure, "pytest_asyncio/")):
+                continue
+            for site in reversed(task["waiting_at"]):
+                handler = _swallows(site)
+                if handler is None:
+                    continue
+                yield finding(
+                    "task.ignores_cancellation",
+                    tests=[failure["test"]],
+                    culprit=Culprit(site["path"], handler, site["name"]),
+                    explanation=f"The task made at {place(task['site'])} was cancelled and goes on: {site['path']}:{handler} "
+                    "catches the cancellation. Whoever ends the loop waits for it for ever.",
+                    fix="Catch Exception, not BaseException or CancelledError (or raise it again), and cancel and await the "
+                    "task in the test or fixture that started it.",
+                    confidence=0.93,
+                    evidence=[
+                        f"{task['name']} still pending after {task['cancelling'] or 'a'} cancel request at {place(site)}"
+                    ],
+                )
+                break
+
+
+def _swallows(site: Fact) -> int | None:
+    """The line of a handler around a suspended await that catches a cancellation and does not raise it again."""
+    block = enclosing(site["function"], site["line"], ast.Try)
+    if not isinstance(block, ast.Try):
+        return None
+    for handler in block.handlers:
+        names = (
+            {node.id for node in ast.walk(handler.type) if isinstance(node, ast.Name)}
+            if handler.type
+            else {"BaseException"}
+        )
+        names |= (
+            {node.attr for node in ast.walk(handler.type) if isinstance(node, ast.Attribute)} if handler.type else set()
+        )
+        if names & {"BaseException", "CancelledError"} and not any(
+            isinstance(node, ast.Raise) for node in ast.walk(handler)
+        ):
+            return handler.lineno
+    return None
+
+
+def _leaked_task(record: Record) -> Iterator[Finding]:
+    """A task of one test sent statements while another one ran, and that one failed."""
+    for failure in record.failures:
+        for statement in failure["statements"]:
+            made = statement["made"]
+            if (
+                made is None
+                or made["test"] in ("", failure["test"])
+                or made["fixture"] is not None
+                or made["when"] != "call"
+            ):
+                continue
+            yield finding(
+                "task.leaked_past_test",
+                tests=[failure["test"]],
+                culprit=at_site(made["site"]),
+                explanation=f"The task made at {place(made['site'])} in {made['test']} went on after that test and sent a statement "
+                f"while {failure['test']} ran.",
+                fix="Await or cancel background tasks before the test ends: keep them in a set and drain it in a fixture's "
+                "teardown.",
+                confidence=0.9,
+                evidence=[f"{statement['sql'][:120]} sent by a task of {made['test']} during {failure['test']}"],
+            )
+            break
+
+
+def _threads_left(record: Record) -> Iterator[Finding]:
+    for fact in record.of("thread_left"):
+        started = fact["started"]
+        fixture = started["fixture"]
+        who = f"the fixture {fixture['name']}" if fixture else started["site"]["name"]
+        yield finding(
+            "thread.non_daemon_left_running",
+            tests=[started["test"]] if started["test"] else [],
+            culprit=at_site(started["site"]) or (at_fixture(fixture) if fixture else None),
+            explanation=f"The thread {fact['name']} that {who} started at {place(started['site'])} still runs after the last test. "
+            "It is not a daemon, so the interpreter waits for it and pytest does not exit.",
+            fix=f"Close what owns the thread where it is opened: async with around {place(started['site'])}, or close() in the "
+            "fixture's teardown.",
+            confidence=0.95,
+            evidence=[f"{fact['name']} alive after the session, started in {started['test'] or 'an import'}"],
+        )
+
+
+RULES: tuple[Callable[[Record], Iterator[Finding]], ...] = (
+    _held_loop,
+    _self_deadlock,
+    _never_awaited,
+    _ignores_cancellation,
+    _leaked_task,
+    _threads_left,
+)

@@ -1,0 +1,286 @@
+"""SP6xx: concurrency in the database, and time."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator
+
+from pytest_savepoint.diagnosis.finding import Culprit, Finding, finding
+from pytest_savepoint.diagnosis.order import asserted
+from pytest_savepoint.diagnosis.record import Fact, Record, at_site, enclosing, innermost, place, sqlstates
+
+__all__ = ["RULES"]
+
+_DEADLOCK, _UNIQUE, _SERIALIZATION = "40P01", "23505", "40001"
+_WRITE = re.compile(r"^\s*(?:update|delete\s+from|insert\s+into)\s+(?:only\s+)?\"?([\w.]+)", re.IGNORECASE)
+_READ = re.compile(r"\bfrom\s+(?:only\s+)?\"?([\w.]+)", re.IGNORECASE)
+_LOCKS = re.compile(r"^\s*(update|delete|insert|lock)\b|\bfor\s+(no\s+key\s+)?(update|share)\b", re.IGNORECASE)
+_ENDS = ("BEGIN", "COMMIT", "ROLLBACK")
+_NOW = re.compile(r"\b(now\s*\(\s*\)|current_timestamp|transaction_timestamp\s*\(\s*\)|localtimestamp)", re.IGNORECASE)
+_SET_NOW = re.compile(r"(\w+)\s*=\s*(?:now\s*\(|current_timestamp|transaction_timestamp)", re.IGNORECASE)
+
+
+def _transactions(failure: Fact) -> dict[int, list[Fact]]:
+    """The statements of a failing test since the last begin, by connection; an error ends nothing."""
+    opened: dict[int, list[Fact]] = {}
+    for statement in failure["statements"]:
+        number = statement["connection"]
+        if number is None:
+            continue
+        verb = statement["sql"].strip().rstrip(";").upper()
+        if verb.startswith("BEGIN"):
+            opened[number] = []
+        elif verb not in _ENDS:
+            opened.setdefault(number, []).append(statement)
+    return opened
+
+
+def _deadlock(record: Record) -> Iterator[Finding]:
+    for failure in record.failures:
+        if _DEADLOCK not in sqlstates(failure):
+            continue
+        site = _application_line(failure)
+        victims = [
+            transaction
+            for transaction in _transactions(failure).values()
+            if any(_same(each["site"], site) for each in transaction)
+        ]
+        locks = [each for each in (victims[-1] if victims else []) if _LOCKS.search(each["sql"]) and each["site"]]
+        first = locks[0]["site"] if locks else site
+        other = next((t for t in _transactions(failure).values() if t and t not in victims[-1:]), [])
+        facing = f" Facing it: {place(other[-1]['site'])}." if other else ""
+        yield finding(
+            "concurrency.deadlock",
+            tests=[failure["test"]],
+            culprit=at_site(first),
+            explanation=f"Two transactions lock the same rows in opposite order: one took its first lock at {place(first)} and was "
+            f"refused at {place(site)}. PostgreSQL ended one of them.",
+            fix="Take the locks in one fixed order, such as sorted by primary key, in every transaction.",
+            confidence=0.95,
+            evidence=[f"deadlock detected at {place(site)}.{facing}", *(each["sql"][:100] for each in locks[:2])],
+        )
+
+
+def _application_line(failure: Fact) -> Fact | None:
+    """The caller's line that the database refused, whichever exception of the chain carries it."""
+    sites = [error["sites"][-1] for error in failure["exceptions"] if error["sites"]]
+    return sites[0] if sites else None
+
+
+def _same(one: Fact | None, other: Fact | None) -> bool:
+    return one is not None and other is not None and (one["path"], one["line"]) == (other["path"], other["line"])
+
+
+def _check_then_insert(record: Record) -> Iterator[Finding]:
+    for failure in record.failures:
+        if _UNIQUE not in sqlstates(failure):
+            continue
+        site = _application_line(failure)
+        inserts = [
+            each
+            for each in failure["statements"]
+            if (written := _WRITE.match(each["sql"])) and each["sql"].lower().lstrip().startswith("insert") and written
+        ]
+        refused = next((each for each in reversed(inserts) if _same(each["site"], site)), None)
+        if refused is None or "on conflict" in refused["sql"].lower():
+            continue
+        table = _table(refused)
+        checks = [
+            each
+            for each in failure["statements"]
+            if each["task"] == refused["task"]
+            and each["time"] < refused["time"]
+            and table in _READ.findall(each["sql"].lower())
+        ]
+        rivals = [
+            each
+            for each in inserts
+            if each["connection"] != refused["connection"] and each["task"] != refused["task"] and _table(each) == table
+        ]
+        if not checks or not any(checks[-1]["time"] < rival["time"] < refused["time"] + 5 for rival in rivals):
+            continue
+        function = next((error["function"] for error in failure["exceptions"] if error["function"]), None)
+        branch = enclosing(function, site["line"], ast.If) if site else None
+        line = getattr(branch, "lineno", None) or checks[-1]["site"]["line"]
+        culprit = Culprit(refused["site"]["path"], line, refused["site"]["name"])
+        yield finding(
+            "concurrency.check_then_insert_race",
+            tests=[failure["test"]],
+            culprit=culprit,
+            explanation=f"{refused['site']['name']} looks for a row in {table} at {place(checks[-1]['site'])} and inserts it at "
+            f"{place(refused['site'])} when there is none. Another task did the same in between.",
+            fix="Let the database decide in one step: INSERT ... ON CONFLICT DO NOTHING, then select; or take a lock first.",
+            confidence=0.94,
+            evidence=[f"{len(rivals) + 1} tasks inserted into {table} after looking", refused["sql"][:120]],
+        )
+
+
+def _table(statement: Fact) -> str:
+    written = _WRITE.match(statement["sql"])
+    return written[1].lower() if written else ""
+
+
+def _serialization(record: Record) -> Iterator[Finding]:
+    for failure in record.failures:
+        if _SERIALIZATION not in sqlstates(failure):
+            continue
+        site = _application_line(failure)
+        yield finding(
+            "concurrency.serialization_failure",
+            tests=[failure["test"]],
+            culprit=at_site(site),
+            explanation=f"PostgreSQL refused the transaction at {place(site)} because a concurrent one changed what it had read "
+            "(40001). At REPEATABLE READ and SERIALIZABLE that is normal, and nothing here tries again.",
+            fix="Run the whole transaction again on SQLSTATE 40001 (a small retry loop around it), or lock the rows it reads.",
+            confidence=0.93,
+            evidence=[failure["exceptions"][0]["message"][:160]],
+        )
+
+
+def _lost_update(record: Record) -> Iterator[Finding]:
+    """Two transactions of a failing test read a row, computed, and wrote it, side by side."""
+    for failure in record.failures:
+        if not asserted(failure):
+            continue
+        written: dict[str, list[tuple[Fact, Fact]]] = {}
+        for transaction in _transactions(failure).values():
+            for number, update in enumerate(transaction):
+                table = _table(update)
+                if not update["sql"].lower().lstrip().startswith("update") or _computes(update["sql"]):
+                    continue
+                reads = [each for each in transaction[:number] if table in _READ.findall(each["sql"].lower())]
+                if reads and not any(_LOCKS.search(each["sql"]) for each in reads):
+                    written.setdefault(table, []).append((reads[-1], update))
+        for table, pairs in written.items():
+            race = _overlapping(pairs)
+            if race is not None:
+                yield finding(
+                    "concurrency.lost_update",
+                    tests=[failure["test"]],
+                    culprit=at_site(race["site"]),
+                    explanation=f"Two transactions read {table}, computed the new value in Python and wrote it at "
+                    f"{place(race['site'])}. Both had read the same value, so one update is lost.",
+                    fix="Compute in the statement (set n = n + 1), or read with SELECT ... FOR UPDATE.",
+                    confidence=0.9,
+                    evidence=[race["sql"][:140], f"{len(pairs)} transactions read {table} before either wrote"],
+                )
+
+
+def _computes(sql: str) -> bool:
+    return bool(re.search(r"\b(\w+)\s*=\s*\(?\s*(?:\w+\.)?\1\b\s*[-+*/|]", sql))
+
+
+def _overlapping(pairs: list[tuple[Fact, Fact]]) -> Fact | None:
+    for read, update in pairs:
+        for other_read, other_update in pairs:
+            apart = other_update["connection"] != update["connection"]
+            if apart and other_read["time"] < update["time"] < other_update["time"]:
+                return other_update
+    return None
+
+
+def _sleep_based(record: Record) -> Iterator[Finding]:
+    """The assertion right after a sleep failed while a task of this test was still at work."""
+    for failure in record.failures:
+        site = innermost(failure)
+        working = [task for task in failure["pending"] if task.get("test") == failure["test"]]
+        if not asserted(failure) or site is None or not working:
+            continue
+        function = failure["exceptions"][0]["function"]
+        sleep = _sleep_before(function, site["line"])
+        if sleep is None:
+            continue
+        task = working[0]
+        at = task["waiting_at"][-1] if task["waiting_at"] else task["site"]
+        yield finding(
+            "time.sleep_based_sync",
+            tests=[failure["test"]],
+            culprit=Culprit(site["path"], sleep, site["name"]),
+            explanation=f"{site['path']}:{sleep} sleeps a fixed time and hopes that the task made at {place(task['site'])} is done. "
+            f"It was still at {place(at)} when the assertion ran.",
+            fix="Wait for what the task signals, with a generous time-out: await asyncio.wait_for(event.wait(), 10), or await the "
+            "task itself.",
+            confidence=0.92,
+            evidence=[f"{task['name']} pending at {place(at)} when {place(site)} failed"],
+        )
+
+
+def _sleep_before(function: Fact | None, line: int) -> int | None:
+    """The line of a sleep that precedes the statement at `line` with nothing awaited in between."""
+    body = enclosing(function, line, (ast.FunctionDef, ast.AsyncFunctionDef))
+    if not isinstance(body, ast.FunctionDef | ast.AsyncFunctionDef):
+        return None
+    slept = None
+    for statement in body.body:
+        if statement.lineno >= line:
+            break
+        awaited = [node for node in ast.walk(statement) if isinstance(node, ast.Await)]
+        sleeps = [node for node in awaited if "sleep" in ast.dump(node.value)]
+        slept = statement.lineno if sleeps else None if awaited else slept
+    return slept
+
+
+def _frozen_now(record: Record) -> Iterator[Finding]:
+    """Two times of one transaction were compared, and PostgreSQL's now() is the time of its start."""
+    for failure in record.failures:
+        if not asserted(failure):
+            continue
+        for transaction in _outer_transactions(failure):
+            stamped = [each for each in transaction if _NOW.search(each["sql"]) and each["when"] == "call"]
+            columns = {column.lower() for each in stamped for column in _SET_NOW.findall(each["sql"])}
+            asked = [
+                each
+                for each in transaction
+                if each["sql"].lower().lstrip().startswith("select") and each["when"] == "call"
+            ]
+            if not stamped or not asked or len([e for e in transaction if _WRITE.match(e["sql"])]) < 2:
+                continue
+            question = asked[-1]["sql"].lower()
+            comparison = failure["comparison"] or {}
+            in_sql = any(
+                re.search(rf"\b{column}\b\s*[<>]|[<>]\s*(?:\w+\.)?\b{column}\b", question) for column in columns
+            )
+            in_python = (
+                comparison.get("left") == "datetime"
+                and comparison.get("equal")
+                and comparison["op"] in ("<", ">", "!=")
+            )
+            if not in_sql and not in_python:
+                continue
+            site = stamped[-1]["site"]
+            yield finding(
+                "time.now_frozen_in_transaction",
+                tests=[failure["test"]],
+                culprit=at_site(site),
+                explanation=f"{place(site)} uses now(), which is the time when the transaction began. A fixture keeps one "
+                f"transaction open for the whole test, so every now() in {failure['test']} is the same.",
+                fix="Use clock_timestamp(), or set the times in Python.",
+                confidence=0.92,
+                evidence=[stamped[-1]["sql"][:120], asked[-1]["sql"][:120]],
+            )
+            break
+
+
+def _outer_transactions(failure: Fact) -> Iterator[list[Fact]]:
+    """Per connection, the statements of a transaction that was opened during set-up and never ended."""
+    opened: dict[int, list[Fact]] = {}
+    for statement in failure["statements"]:
+        verb, number = statement["sql"].strip().rstrip(";").upper(), statement["connection"]
+        if verb == "BEGIN" and statement["when"] == "setup":
+            opened[number] = []
+        elif verb in ("COMMIT", "ROLLBACK") and number in opened:
+            del opened[number]
+        elif number in opened:
+            opened[number].append(statement)
+    yield from opened.values()
+
+
+RULES: tuple[Callable[[Record], Iterator[Finding]], ...] = (
+    _deadlock,
+    _check_then_insert,
+    _serialization,
+    _lost_update,
+    _sleep_based,
+    _frozen_now,
+)

@@ -1,0 +1,34 @@
+"""What an ORM object of a failure had not loaded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import inspect
+from sqlalchemy.exc import NoInspectionAvailable
+from sqlalchemy.orm import InstanceState
+
+from pytest_savepoint.evidence import Fact
+
+__all__ = ["unloaded"]
+
+
+def unloaded(thing: Any) -> Fact | None:
+    """The attributes of an ORM object, or of the first in a list, that need the database; None for anything else."""
+    if isinstance(thing, list | tuple) and thing:
+        thing = thing[0]
+    try:
+        state = inspect(thing)
+    except NoInspectionAvailable:
+        return None
+    if not isinstance(state, InstanceState):
+        return None
+    missing = set(state.unloaded)
+    relationships = set(state.mapper.relationships.keys())
+    return {
+        "class": state.class_.__name__,
+        "table": str(getattr(state.mapper.local_table, "name", "")),
+        "detached": state.detached,
+        "expired": sorted(state.expired_attributes),
+        "relationships": sorted(missing & relationships),
+    }

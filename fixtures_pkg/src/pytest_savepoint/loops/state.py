@@ -1,0 +1,106 @@
+"""Process-wide state that a test or fixture changed and did not put back."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import logging.config
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from pytest_savepoint.evidence import Fact, Recorder
+from pytest_savepoint.loops.frames import Caller
+from pytest_savepoint.loops.patches import Patches
+
+__all__ = ["State"]
+
+_MISSING: Any = object()
+Picture = tuple[contextvars.Context, dict[str, dict[Any, Any]]]
+
+
+class State:
+    """Compares context variables and dependency overrides before and after each test and each fixture."""
+
+    def __init__(self, recorder: Recorder, caller: Caller) -> None:
+        self._recorder = recorder
+        self._caller = caller
+        self._modules = 0
+        self._applications: dict[str, Any] = {}
+        self._before: Picture | None = None
+        self._set_by: dict[str, Fact | None] = {}
+
+    def install(self, patches: Patches) -> None:
+        for name in ("fileConfig", "dictConfig"):
+            patches.wrap(logging.config, name, self._watch_logging)
+
+    def picture(self) -> Picture:
+        """The state as it is now; cheap enough for every fixture."""
+        if len(sys.modules) != self._modules:
+            self._modules = len(sys.modules)
+            self._applications = dict(self._find_applications())
+        overrides = {name: dict(app.dependency_overrides) for name, app in self._applications.items()}
+        return contextvars.copy_context(), overrides
+
+    def begin(self) -> None:
+        """A test starts."""
+        self._before = self.picture()
+        self._set_by.clear()
+
+    def fixture_done(self, before: Picture, fixture: Fact | None) -> None:
+        """A fixture was set up; what changed since `before` is its doing."""
+        for name, _ in _changes(before, self.picture()):
+            self._set_by[name] = fixture
+
+    def end(self) -> None:
+        """A test is over, with its teardown; what is still changed has leaked."""
+        if self._before is None:
+            return
+        for name, value in _changes(self._before, self.picture()):
+            kind, _, variable = name.partition(" ")
+            self._recorder.note(f"{kind}_leaked", name=variable, value=value, fixture=self._set_by.get(name))
+        self._before = None
+
+    def _find_applications(self) -> list[tuple[str, Any]]:
+        found: dict[int, tuple[str, Any]] = {}
+        for module in list(sys.modules.values()):
+            filename = getattr(module, "__file__", None)
+            if not isinstance(filename, str) or not self._caller.owns(filename):
+                continue
+            for name, value in list(vars(module).items()):
+                if isinstance(getattr(value, "__dict__", {}).get("dependency_overrides"), dict):
+                    found.setdefault(id(value), (f"{module.__name__}.{name}", value))
+        return list(found.values())
+
+    def _watch_logging(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def configure(*args: Any, **kwargs: Any) -> Any:
+            enabled = {name for name, logger in _loggers() if not logger.disabled}
+            result = original(*args, **kwargs)
+            disabled = sorted(name for name, logger in _loggers() if logger.disabled and name in enabled)
+            if disabled:
+                site = self._caller.site(sys._getframe(1))  # noqa: SLF001 # who configured
+                self._recorder.note("logging_disabled", loggers=disabled[:50], site=site)
+            return result
+
+        return configure
+
+
+def _loggers() -> list[tuple[str, logging.Logger]]:
+    known = logging.Logger.manager.loggerDict
+    return [(name, logger) for name, logger in list(known.items()) if isinstance(logger, logging.Logger)]
+
+
+def _changes(before: Picture, after: Picture) -> list[tuple[str, str]]:
+    changed = [
+        (f"context {variable.name}", repr(value)[:80])
+        for variable, value in after[0].items()
+        if before[0].get(variable, _MISSING) is not value
+    ]
+    for name, overrides in after[1].items():
+        earlier = before[1].get(name, {})
+        changed += [
+            (f"override {name}[{getattr(key, '__qualname__', key)}]", "")
+            for key, value in overrides.items()
+            if earlier.get(key, _MISSING) is not value
+        ]
+    return changed

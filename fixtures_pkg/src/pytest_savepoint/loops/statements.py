@@ -1,0 +1,187 @@
+"""The last statements of this process: who sent each, on which connection, in which task; and what was committed."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import asyncpg
+from sqlalchemy import Engine, event
+
+from pytest_savepoint.evidence import Fact, Recorder
+from pytest_savepoint.loops.connections import Connections
+from pytest_savepoint.loops.frames import Caller
+from pytest_savepoint.loops.patches import Patches
+from pytest_savepoint.loops.tasks import Tasks
+
+__all__ = ["Statements"]
+
+_KEPT = 400
+_WRITES = re.compile(
+    r"\s*(insert\s+into|update|delete\s+from|truncate(?:\s+table)?)\s+(?:only\s+)?\"?([\w.]+)", re.IGNORECASE
+)
+_TRANSACTION = re.compile(r"\s*(begin|start transaction|commit|rollback(?!\s+to))\b", re.IGNORECASE)
+_ENDS_BACKENDS = re.compile(r"pg_terminate_backend|drop\s+database.*\bforce\b", re.IGNORECASE | re.DOTALL)
+
+
+class Statements:
+    """Keeps a window of the latest statements, as plain values."""
+
+    def __init__(self, recorder: Recorder, caller: Caller, connections: Connections, tasks: Tasks) -> None:
+        self._recorder = recorder
+        self._caller = caller
+        self._connections = connections
+        self._tasks = tasks
+        self._window: deque[Fact] = deque(maxlen=_KEPT)
+        self._unfinished: dict[int, list[Fact]] = {}  # writes of open transactions, by connection
+        self._committed: dict[str, deque[Fact]] = {}  # by table
+        self._shared: set[tuple[str | None, str]] = set()  # database and table, once noted
+        self._listeners: list[tuple[str, Callable[..., Any]]] = []
+
+    def install(self, patches: Patches) -> None:
+        for name, listener in (
+            ("before_cursor_execute", self._before_execute),
+            ("begin", lambda connection: self._transaction(connection, "BEGIN")),
+            ("commit", lambda connection: self._transaction(connection, "COMMIT")),
+            ("rollback", lambda connection: self._transaction(connection, "ROLLBACK")),
+            ("handle_error", self._on_error),
+        ):
+            event.listen(Engine, name, listener)
+            self._listeners.append((name, listener))
+        for name in ("execute", "_execute", "_executemany"):
+            patches.wrap(asyncpg.connection.Connection, name, self._watch_asyncpg)
+
+    def uninstall(self) -> None:
+        while self._listeners:
+            name, listener = self._listeners.pop()
+            event.remove(Engine, name, listener)
+
+    def of_test(self, test: str) -> list[Fact]:
+        """The latest statements sent while a test was set up, ran and was torn down."""
+        return [dict(each) for each in self._window if each["test"] == test][-80:]
+
+    def committed(self, tables: set[str], test: str) -> list[Fact]:
+        """What other tests have written to these tables and committed, latest last."""
+        return [
+            dict(each) for table in sorted(tables) for each in self._committed.get(table, ()) if each["test"] != test
+        ]
+
+    # -- SQLAlchemy -----------------------------------------------------------------------------------------------
+    def _before_execute(self, connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        self._note(self._number(connection), statement, sys._getframe(1))  # noqa: SLF001 # the line that sent it
+
+    def _transaction(self, connection: Any, verb: str) -> None:
+        self._note(self._number(connection), verb, sys._getframe(2))  # noqa: SLF001
+
+    def _number(self, connection: Any) -> int | None:
+        fairy = getattr(connection, "_dbapi_connection", None)
+        fact = getattr(fairy, "info", {}).get("savepoint")
+        return fact["connection"] if fact else None
+
+    def _on_error(self, context: Any) -> None:
+        error = context.original_exception
+        sqlstate = _sqlstate(error)
+        connection = context.connection
+        number = self._number(connection) if connection is not None else None
+        last = next((each for each in reversed(self._window) if each["connection"] == number), None)
+        if last is not None:
+            last["error"] = sqlstate
+        self._recorder.note(
+            "database_error",
+            connection=number,
+            sqlstate=sqlstate,
+            type=type(error).__name__,
+            site=last["site"] if last else self._caller.site(sys._getframe(1)),  # noqa: SLF001
+            sql=(context.statement or "")[:300],
+        )
+
+    # -- asyncpg by itself ----------------------------------------------------------------------------------------
+    def _watch_asyncpg(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def send(connection: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
+            fact = self._connections.of(connection)
+            # What an engine sends is seen by its own events, with the engine's lines.
+            if fact is not None and fact["maker"] is None and isinstance(query, str):
+                self._note(fact["connection"], query, sys._getframe(1))  # noqa: SLF001
+            return original(connection, query, *args, **kwargs)
+
+        return send
+
+    # -- both -----------------------------------------------------------------------------------------------------
+    def _note(self, connection: int | None, sql: str, frame: Any) -> None:
+        stack = self._caller.stack(frame, 5)
+        task = _current_task()
+        made = self._tasks.made(task)
+        entry: Fact = {
+            "connection": connection,
+            "sql": sql[:600],
+            "site": stack[0] if stack else (made or {}).get("site"),
+            "stack": stack,
+            "fixture": self._caller.fixture(frame),
+            "task": made["task"] if made else None if task is None else f"other {id(task)}",
+            "made": made,
+            "test": self._recorder.test,
+            "when": self._recorder.when,
+            "time": time.monotonic(),
+            "error": None,
+        }
+        self._window.append(entry)
+        self._follow(connection or 0, entry)
+        if _ENDS_BACKENDS.search(sql):
+            self._recorder.note("ends_backends", sql=sql[:300], site=entry["site"], fixture=entry["fixture"])
+
+    def _follow(self, connection: int, entry: Fact) -> None:
+        """Keep in mind which writes became visible to others."""
+        transaction = _TRANSACTION.match(entry["sql"])
+        if transaction is not None:
+            verb = transaction[1].lower()
+            pending = self._unfinished.pop(connection, [])
+            if verb == "commit":
+                for each in pending:
+                    self._commit(each)
+            elif verb != "rollback":
+                self._unfinished[connection] = []
+            return
+        changed = _WRITES.match(entry["sql"])
+        if changed is None:
+            return
+        write: Fact = {
+            "verb": changed[1].split()[0].lower(),
+            "table": changed[2].lower(),
+            **{name: entry[name] for name in ("test", "when", "site", "fixture", "stack", "time")},
+        }
+        write["connection"] = connection
+        if connection in self._unfinished:
+            self._unfinished[connection].append(write)
+        else:
+            self._commit(write)
+
+    def _commit(self, write: Fact) -> None:
+        self._committed.setdefault(write["table"], deque(maxlen=30)).append(write)
+        born = self._connections.numbered(write["connection"])
+        wide = write["fixture"] is not None and write["fixture"]["scope"] != "function"
+        if born is None or wide or write["when"] == "" or (born["database"], write["table"]) in self._shared:
+            return
+        # Once per table: enough to see that two workers write to the same one.
+        self._shared.add((born["database"], write["table"]))
+        maker = born["maker"] or born
+        self._recorder.note("written", database=born["database"], table=write["table"], engine=maker["site"])
+
+
+def _current_task() -> Any:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
+
+
+def _sqlstate(error: Any) -> str | None:
+    for each in (error, getattr(error, "__cause__", None), getattr(error, "orig", None)):
+        state = getattr(each, "sqlstate", None) or getattr(each, "pgcode", None)
+        if isinstance(state, str):
+            return state
+    return None

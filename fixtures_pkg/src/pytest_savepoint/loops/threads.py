@@ -1,0 +1,58 @@
+"""Threads that keep the interpreter alive after the last test, and the lines that started them."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from pytest_savepoint.evidence import Fact, Recorder
+from pytest_savepoint.loops.frames import Caller
+from pytest_savepoint.loops.patches import Patches
+
+__all__ = ["Threads"]
+
+_GRACE = 1.0
+
+
+class Threads:
+    """Remembers which line of the caller's code started a thread."""
+
+    def __init__(self, recorder: Recorder, caller: Caller) -> None:
+        self._recorder = recorder
+        self._caller = caller
+        self._started: weakref.WeakKeyDictionary[threading.Thread, Fact] = weakref.WeakKeyDictionary()
+
+    def install(self, patches: Patches) -> None:
+        patches.wrap(threading.Thread, "start", self._watch)
+
+    def _watch(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def start(thread: threading.Thread) -> None:
+            frame = sys._getframe(1)  # noqa: SLF001 # who starts it
+            site = self._caller.site(frame)
+            if site is not None:
+                self._started[thread] = {
+                    "site": site,
+                    "fixture": self._caller.fixture(frame),
+                    "test": self._recorder.test,
+                }
+            original(thread)
+
+        return start
+
+    def of(self, thread: threading.Thread) -> Fact | None:
+        return self._started.get(thread)
+
+    def note_left(self) -> None:
+        """Record the threads for which the interpreter would wait for ever."""
+        executors = sys.modules.get("concurrent.futures.thread")
+        joined_at_exit = getattr(executors, "_threads_queues", {})
+        for thread in threading.enumerate():
+            started = self._started.get(thread)
+            if started is None or thread.daemon or thread in joined_at_exit:
+                continue
+            thread.join(_GRACE)
+            if thread.is_alive():
+                self._recorder.note("thread_left", name=thread.name, type=type(thread).__qualname__, started=started)

@@ -1,0 +1,225 @@
+"""pytest's hooks in each process that runs tests: what was recorded travels with pytest's own reports."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+import pytest
+
+from pytest_savepoint.evidence import Fact, Recorder
+from pytest_savepoint.loops.watch import Watch
+
+__all__ = ["Witness"]
+
+_LOOP_SETTINGS = ("asyncio_mode", "asyncio_default_fixture_loop_scope", "asyncio_default_test_loop_scope")
+_NEVER_AWAITED = re.compile(r"coroutine '(?P<name>[^']+)' was never awaited")
+_CREATED_AT = re.compile(r'File "(?P<path>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)')
+_TABLES = re.compile(r"\b(?:from|join|into|update|table)\s+(?:only\s+)?\"?([\w.]+)", re.IGNORECASE)
+
+
+class Witness:
+    """Records in the process that runs tests, and hands over with each report so that a dying worker takes little along.
+
+    :param hand_over: takes the facts that no report could carry, at the end of the process.
+    """
+
+    def __init__(
+        self, config: pytest.Config, worker: str, isolation: str, hand_over: Callable[[list[Fact]], None]
+    ) -> None:
+        self._config = config
+        self._isolation = isolation
+        self._hand_over = hand_over
+        self._recorder = Recorder(worker)
+        self._watch = Watch(self._recorder, config.rootpath)
+        self._watch.start()
+        self._fixtures: dict[str, Fact] = {}
+        self._failed_fixture: Fact | None = None
+        self._finished: list[str] = []
+        self._comparison: Fact | None = None
+        self._origin_depth = sys.get_coroutine_origin_tracking_depth()
+        # So that "was never awaited" says which line made the coroutine, not which one let go of it.
+        sys.set_coroutine_origin_tracking_depth(max(1, self._origin_depth))
+
+    def pytest_unconfigure(self) -> None:
+        self._watch.stop()
+        sys.set_coroutine_origin_tracking_depth(self._origin_depth)
+
+    # -- the suite ------------------------------------------------------------------------------------------------
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self._recorder.note(
+            "configuration",
+            settings={name: self._ini(name) for name in _LOOP_SETTINGS},
+            event_loop=self._event_loop_override(session),
+            versions=dict(distributions(self._config)),
+            isolation=self._isolation,
+        )
+
+    def _ini(self, name: str) -> str | None:
+        try:
+            value = self._config.getini(name)
+        except (KeyError, ValueError):
+            return None  # the plugin that declares it is not there
+        return str(value) if value else None
+
+    def _event_loop_override(self, session: pytest.Session) -> Fact | None:
+        modules = {item.parent: item for item in session.items}
+        for item in modules.values():
+            for definition in session._fixturemanager.getfixturedefs("event_loop", item) or ():  # noqa: SLF001 # no public way
+                fixture = self._watch.fixture("event_loop", definition.scope, definition.func)
+                if fixture is not None:
+                    return fixture
+        return None
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        self._recorder.test = self._recorder.when = ""
+        self._watch.threads.note_left()
+        self._hand_over(self._recorder.take())
+
+    # -- fixtures and phases --------------------------------------------------------------------------------------
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, None]:
+        name = fixturedef.argname
+        fixture = self._watch.fixture(name, fixturedef.scope, fixturedef.func)
+        before = None
+        if fixture is not None:
+            self._fixtures[name] = fixture
+            before = self._watch.state.picture()
+        outcome = yield
+        if outcome.excinfo is not None:
+            # The innermost comes first; the fixtures that requested it fail after it with the same error.
+            self._failed_fixture = self._failed_fixture or self._watch.with_source(fixture, fixturedef.func)
+        elif name.endswith(("_scoped_runner", "event_loop")):
+            self._watch.adopt_runner(outcome.get_result(), fixturedef.scope)
+        if before is not None:
+            self._watch.state.fixture_done(before, self._watch.with_source(fixture, fixturedef.func))
+
+    def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
+        self._finished.append(fixturedef.argname)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        self._recorder.test, self._recorder.when = item.nodeid, "setup"
+        self._failed_fixture = self._comparison = None
+        self._finished.clear()
+        self._watch.state.begin()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_call(self) -> None:
+        self._recorder.when = "call"
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_teardown(self) -> None:
+        self._recorder.when = "teardown"
+        self._finished.clear()
+
+    # -- outcomes -------------------------------------------------------------------------------------------------
+    def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> None:
+        """Look at what a failing assertion compares; pytest shows it as it would without us."""
+        self._comparison = {
+            "op": op,
+            "left": type(left).__name__,
+            "right": type(right).__name__,
+            "equal": _equal(left, right),
+            "reordered": _reordered(left, right),
+        }
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
+        outcome = yield
+        report = outcome.get_result()
+        seen: dict[str, Any] = {}
+        if call.excinfo is not None:
+            seen["path"], seen["line"] = self._raising_line(call.excinfo)
+            if report.failed:
+                self._record_failure(item, call.excinfo.value)
+        if call.when == "teardown":
+            self._watch.state.end()
+        facts = self._recorder.take()
+        if facts:
+            seen["facts"] = facts
+        if seen:
+            report.savepoint = seen
+
+    def _record_failure(self, item: pytest.Item, error: BaseException) -> None:
+        values = dict(getattr(item, "funcargs", None) or {})
+        statements = self._watch.statements.of_test(item.nodeid)
+        tables = {table.lower() for each in statements for table in _TABLES.findall(each["sql"])}
+        self._recorder.note(
+            "failure",
+            function=self._watch.function(getattr(item, "function", None)),
+            failed_fixture=self._failed_fixture,
+            missing_fixture=self._missing_fixture(error),
+            finished=list(self._finished),
+            fixtures={name: self._fixture_value(item, name, value) for name, value in values.items()},
+            comparison=self._comparison,
+            statements=statements,
+            committed=self._watch.statements.committed(tables, item.nodeid),
+            made=self._watch.tasks.made_in(item.nodeid),
+            **self._watch.failures.describe(error, values),
+        )
+
+    def _fixture_value(self, item: pytest.Item, name: str, value: Any) -> Fact:
+        info = getattr(item, "_fixtureinfo", None)
+        definitions = info.name2fixturedefs.get(name, ()) if info is not None else ()
+        function = definitions[-1].func if definitions else None
+        return {
+            "fixture": self._watch.with_source(self._fixtures.get(name), function),
+            **self._watch.failures.describe_value(value),
+        }
+
+    def _missing_fixture(self, error: BaseException) -> Fact | None:
+        name, stack = getattr(error, "argname", None), getattr(error, "fixturestack", None)
+        if not isinstance(name, str) or not stack:
+            return None
+        return {"name": name, "requested_by": self._watch.function(stack[-1])}
+
+    def _raising_line(self, excinfo: pytest.ExceptionInfo[BaseException]) -> tuple[str | None, int | None]:
+        for entry in reversed(excinfo.traceback):
+            filename = str(entry.path)
+            if self._watch.caller.owns(filename):
+                return self._watch.caller.path(filename), entry.lineno + 1
+        return None, None
+
+    def pytest_warning_recorded(self, warning_message: Any, nodeid: str) -> None:
+        text = str(warning_message.message)
+        coroutine = _NEVER_AWAITED.match(text)
+        if coroutine is None:
+            return
+        created = list(_CREATED_AT.finditer(text))
+        path = created[-1]["path"] if created else warning_message.filename
+        line = int(created[-1]["line"]) if created else warning_message.lineno
+        if self._watch.caller.owns(path):
+            site = {"path": self._watch.caller.path(path), "line": line, "name": coroutine["name"]}
+            fact = self._recorder.note("never_awaited", name=coroutine["name"], site=site)
+            fact["test"] = nodeid
+
+
+def _equal(left: object, right: object) -> bool:
+    try:
+        return bool(left == right)
+    except Exception:  # noqa: BLE001 # a comparison of the caller's may do anything
+        return False
+
+
+def _reordered(left: object, right: object) -> bool:
+    """Whether two sequences hold the same things in another order."""
+    if not isinstance(left, list | tuple) or not isinstance(right, list | tuple) or len(left) != len(right):
+        return False
+    try:
+        rest = list(right)
+        for each in left:
+            rest.remove(each)
+    except Exception:  # noqa: BLE001 # not the same things, or a comparison of the caller's
+        return False
+    return not _equal(list(left), list(right))
+
+
+def distributions(config: pytest.Config) -> Iterator[tuple[str, str]]:
+    """The plugins of this run with their versions."""
+    for _, distribution in config.pluginmanager.list_plugin_distinfo():
+        yield distribution.project_name, distribution.version
