@@ -37,7 +37,6 @@ CODES = {
     "task.coroutine_never_awaited": "SP403",
     "task.leaked_past_test": "SP404",
     "task.ignores_cancellation": "SP405",
-    "task.exception_swallowed": "SP406",
     "thread.non_daemon_left_running": "SP408",
     "fixture.async_fixture_not_handled": "SP501",
     "fixture.cancel_scope_crosses_tasks": "SP502",
