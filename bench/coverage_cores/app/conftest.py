@@ -1,4 +1,3 @@
-# ruff: noqa: ALL - an application as people write them
 from __future__ import annotations
 
 import os

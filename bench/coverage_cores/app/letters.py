@@ -1,4 +1,3 @@
-# ruff: noqa: ALL - an application as people write them
 """The worst case for a tracer: nothing but Python lines. Run by name, so that the suite does not collect it."""
 
 import measured

@@ -1,4 +1,3 @@
-# ruff: noqa: ALL - an application as people write them
 """A small application with every way in which async SQLAlchemy code changes its greenlet or its thread."""
 
 from __future__ import annotations

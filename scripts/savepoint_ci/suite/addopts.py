@@ -32,7 +32,16 @@ def always_given(project: Path, environ: Mapping[str, str]) -> list[str]:
 
     :param project: the folder in which pytest runs; as pytest does, its parents are searched, too.
     """
-    return [*_configured(project.resolve()), *shlex.split(environ.get("PYTEST_ADDOPTS", ""))]
+    return [*_configured(project.resolve()), *_words(environ.get("PYTEST_ADDOPTS", ""))]
+
+
+def _words(given: Any) -> list[str]:
+    if not isinstance(given, str):
+        return [str(word) for word in given]
+    try:
+        return shlex.split(given)
+    except ValueError:
+        return []
 
 
 def _configured(project: Path) -> list[str]:
@@ -40,8 +49,7 @@ def _configured(project: Path) -> list[str]:
         for name, section in _FILES:
             options = _section(folder / name, section)
             if options is not None:
-                given = options.get("addopts", [])
-                return shlex.split(given) if isinstance(given, str) else [str(word) for word in given]
+                return _words(options.get("addopts", []))
     return []
 
 
@@ -56,6 +64,6 @@ def _section(path: Path, section: str) -> Mapping[str, Any] | None:
             return table.get("ini_options", table) or None
         parser = configparser.RawConfigParser(strict=False)
         parser.read(path, encoding="utf-8")
-    except (ValueError, configparser.Error):
+    except (ValueError, AttributeError, configparser.Error):
         return None
     return parser[section] if parser.has_section(section) else None

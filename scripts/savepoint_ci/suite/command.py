@@ -10,10 +10,10 @@ from pytest_savepoint.settings import Settings
 
 from savepoint_ci.suite.files import test_files
 
-__all__ = ["MOST_WORKERS", "count_workers", "suite_command", "suite_environment"]
+__all__ = ["MOST_WORKERS", "WITHHELD", "count_workers", "suite_command", "suite_environment"]
 
 MOST_WORKERS = 16
-_WITHHELD = (
+WITHHELD = (
     "GITHUB_ENV",
     "GITHUB_OUTPUT",
     "GITHUB_PATH",
@@ -22,6 +22,7 @@ _WITHHELD = (
     "SAVEPOINT_GITHUB_TOKEN",
     "SAVEPOINT_STATE",
 )
+"""Variables with which the caller's code could reach the job, the token, or what later steps trust."""
 
 
 def suite_command(python: Path, settings: Settings, project: Path, arguments: Sequence[str]) -> list[str]:
@@ -67,8 +68,8 @@ def suite_environment(
 
     :param server_url: the server that was provisioned, empty when there is none.
     """
-    environment = {name: text for name, text in environ.items() if name not in _WITHHELD}
-    environment |= {name: text for name, text in settings.environment().items() if name not in _WITHHELD}
+    environment = {name: text for name, text in environ.items() if name not in WITHHELD}
+    environment |= {name: text for name, text in settings.environment().items() if name not in WITHHELD}
     if server_url:
         environment |= {"SAVEPOINT_SERVER_URL": server_url, "SAVEPOINT_PROVIDER": "url"}
     # Tests that call programs of their environment find them as if it were active.

@@ -18,6 +18,7 @@ from pytest_savepoint.settings import Settings
 from savepoint_ci.report.model import Coverage, FileCoverage, FilePatch, PatchCoverage
 from savepoint_ci.suite.addopts import always_given
 from savepoint_ci.suite.changed_lines import changed_lines
+from savepoint_ci.suite.command import WITHHELD
 from savepoint_ci.suite.coverage_settings import CallerCoverage, merge, own_arguments
 from savepoint_ci.suite.merge_base import NoBaseError
 
@@ -117,17 +118,18 @@ def collect_coverage(
         return CollectedCoverage(coverage=None, warnings=(f"There is no coverage data: {reason}",))
     warnings: list[str] = []
     changed: dict[str, list[int]] | None = None
+    # Tests may have changed git's configuration, and coverage plugins are the caller's code, too.
+    safe = {name: text for name, text in environ.items() if name not in WITHHELD}
     try:
-        changed = changed_lines(project, compare_to=settings.compare_to, environ=environ)
+        changed = changed_lines(project, compare_to=settings.compare_to, environ=safe)
     except NoBaseError as error:
         warnings.append(f"Coverage of the changed lines is not known: {error}")
     request = {
         "config_file": str(folder / "coverage.toml"),
-        "xml": str(report_folder / "coverage.xml"),
+        "xml": str(folder.parent / "coverage.xml"),
         "changed": changed or {},
     }
-    inside = {**environ, "COVERAGE_FILE": str(folder / "data")}
-    answer = _ask(python, "read", request, project=project, environ=inside)
+    answer = _ask(python, "read", request, project=project, environ={**safe, "COVERAGE_FILE": str(folder / "data")})
     warnings += [f"coverage.py: {text}" for text in answer["warnings"]]
     if "error" in answer:
         warnings.append(
@@ -142,7 +144,7 @@ def collect_coverage(
 
 
 def _folder(report_folder: Path) -> Path:
-    return report_folder / "coverage"
+    return report_folder.absolute() / "coverage"
 
 
 def _ask(

@@ -83,7 +83,9 @@ class Project:
     @property
     def environ(self):
         dropped = ("COVERAGE_", "COV_", "GITHUB_", "PYTEST_")
-        return {name: text for name, text in os.environ.items() if not name.startswith(dropped)}
+        kept = {name: text for name, text in os.environ.items() if not name.startswith(dropped)}
+        # Only for speed: the plugins of this environment are none of the project's.
+        return {**kept, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "xdist.plugin,pytest_cov.plugin"}
 
     def write(self, files):
         for name, text in files.items():
@@ -116,6 +118,15 @@ class Project:
     @property
     def config(self):
         return (self.report / "coverage" / "coverage.toml").read_text("utf-8")
+
+
+PLAIN = {
+    "app/__init__.py": "",
+    "app/core.py": "def run():\n    return 1\n",
+    "app/unused.py": "x = 1\n",
+    "tests/test_app.py": "import app.core\n\ndef test_one():\n    app.core.run()\n\ndef test_two():\n    app.core.run()\n",
+    "pytest.ini": "[pytest]\npythonpath = .\n",
+}
 
 
 @pytest.fixture
@@ -185,7 +196,7 @@ def test_changed_lines_are_compared_with_what_ran(project, repository):
     project.folder = repository.folder / "services" / "shop"
     project.arguments = ()
     long_call = "value = dict(\n    a=1,\n    b=2,\n)\n"
-    project.write({**FILES, "tests/test_app.py": "import app.patch\n\ndef test_it():\n    app.patch.run()\n"})
+    project.write({**PLAIN, "tests/test_app.py": "import app.patch\n\ndef test_it():\n    app.patch.run()\n"})
     project.write({"app/patch.py": "def run():\n    pass\n"})
     repository.commit({".gitignore": "__pycache__\n.savepoint\n", "readme.md": "a\n"})
     repository.git("checkout", "--quiet", "-b", "change")
@@ -208,7 +219,7 @@ def test_changed_lines_are_compared_with_what_ran(project, repository):
 
 
 def test_pytest_that_never_measured_gives_null_and_a_warning(project):
-    project.write({**FILES, "tests/conftest.py": "import os\nos._exit(7)\n"})
+    project.write({**PLAIN, "tests/conftest.py": "import os\nos._exit(7)\n"})
     project.arguments = ()
     assert project.run()[1].returncode == 7
     collected = project.collect()
@@ -216,6 +227,7 @@ def test_pytest_that_never_measured_gives_null_and_a_warning(project):
     assert "There is no coverage data" in collected.warnings[0]
 
 
+@pytest.mark.e2e
 def test_killed_controller_leaves_the_data_of_finished_workers(project):
     kill = """
         import os, signal
@@ -223,13 +235,13 @@ def test_killed_controller_leaves_the_data_of_finished_workers(project):
             if node.gateway.id == "gw1":
                 os.kill(os.getpid(), signal.SIGKILL)
     """
-    project.write({**FILES, "conftest.py": kill})
+    project.write({**PLAIN, "conftest.py": kill})
     assert project.run()[1].returncode == -9
     assert "app/core.py" in {file.path for file in project.collect().coverage.files}
 
 
 def test_unreadable_data_gives_null_and_the_reason(project):
-    project.write(FILES)
+    project.write(PLAIN)
     project.plan()
     (project.report / "coverage" / "data").write_text("garbage")
     collected = project.collect()
@@ -251,11 +263,12 @@ def test_own_configuration_is_kept_and_its_faults_are_told(project):
         [tool.coverage.paths]
         source = ["app", "*/site-packages/app"]
     """
-    project.write({**FILES, "pyproject.toml": config})
+    project.write({**PLAIN, "pyproject.toml": config})
+    project.arguments = ()
     plan, done = project.run()
     assert done.returncode == 0, done.stdout + done.stderr
     collected = project.collect()
-    assert {file.path for file in collected.coverage.files} == {"app/__init__.py", "app/command.py", "app/core.py"}
+    assert {file.path for file in collected.coverage.files} == {"app/__init__.py", "app/core.py"}
     assert collected.fail_under == 88
     concurrency, core, context = plan.warnings
     assert 'concurrency in pyproject.toml is greenlet' in concurrency
@@ -275,7 +288,7 @@ def test_own_configuration_is_kept_and_its_faults_are_told(project):
     ],
 )
 def test_every_place_of_a_configuration_is_read(project, name, text):
-    project.write({**FILES, name: text})
+    project.write({**PLAIN, name: text})
     project.arguments = ("--cov-config=ours.ini",) if name == "ours.ini" else ()
     plan = project.plan()
     assert 'source = ["app"]' in project.config.replace('"source"', "source")
@@ -284,21 +297,21 @@ def test_every_place_of_a_configuration_is_read(project, name, text):
 
 
 def test_sources_of_addopts_are_measured(project):
-    project.write({**FILES, "pytest.ini": "[pytest]\naddopts = --cov=app.core --cov-fail-under=99\n"})
+    project.write({**PLAIN, "pytest.ini": "[pytest]\naddopts = --cov=app.core --cov-fail-under=99\n"})
     project.plan()
     assert '"source" = ["app.core"]' in project.config
     assert '"fail_under" = 99' in project.config
 
 
 def test_core_of_the_environment_is_overruled(project):
-    project.write(FILES)
+    project.write(PLAIN)
     plan = project.plan(COVERAGE_CORE="sysmon")
     assert plan.environment["COVERAGE_CORE"] == "ctrace"
     assert "sysmon" in plan.warnings[0]
 
 
 def test_configuration_that_coverage_refuses_is_told(project):
-    project.write({**FILES, ".coveragerc": "[run]\nconcurrency = nonsense\n"})
+    project.write({**PLAIN, ".coveragerc": "[run]\nconcurrency = nonsense\n"})
     plan = project.plan()
     assert "nonsense" in plan.warnings[0]
     assert plan.arguments
@@ -306,7 +319,7 @@ def test_configuration_that_coverage_refuses_is_told(project):
 
 def test_environment_without_pytest_cov_is_told(project, tmp_path):
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
-    project.write(FILES)
+    project.write(PLAIN)
     plan = plan_coverage(tmp_path / "bare" / "bin" / "python", project.folder, project.report, environ=project.environ)
     assert plan.arguments == ()
     assert "pytest_cov is not installed" in plan.warnings[0]
