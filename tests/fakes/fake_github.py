@@ -120,7 +120,9 @@ class FakeGitHub:
         with self._lock:
             self._number += 1
             comment = copy.deepcopy(_published()[1]["issue-comment"])
-            comment.update(id=self._number, body=body, html_url=f"https://github.com/{REPOSITORY}/pull/7#{self._number}")
+            comment.update(
+                id=self._number, body=body, html_url=f"https://github.com/{REPOSITORY}/pull/7#{self._number}"
+            )
             comment["user"].update(login=author, type="Bot" if author.endswith("[bot]") else "User")
             self.comments.append(comment)
             return comment
@@ -139,7 +141,9 @@ class FakeGitHub:
         """Answer one request; None drops the connection."""
         self.requests.append(request)
         if request.headers.get("authorization") != f"Bearer {TOKEN}":
-            return _Answer(401, {"message": "Bad credentials", "documentation_url": "https://docs.github.com/rest"}), None
+            return _Answer(
+                401, {"message": "Bad credentials", "documentation_url": "https://docs.github.com/rest"}
+            ), None
         if request.path == self._graphql:
             return self._viewer(request), None
         self._check(request)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from hypothesis import strategies as st
 from report_samples import SAMPLES
-from savepoint_ci.report.model import Culprit, Report, TestResult
+from savepoint_ci.report.model import Report, TestResult
 
 TRICKS = (
     "@octocat",
@@ -15,6 +16,7 @@ TRICKS = (
     "octocat/Hello-World#1",
     "GH-12",
     "3f2a91c7d5e04b8891aa6f0c2d7be4f15a9c0e63",
+    "deadbeef",
     "https://evil.example/x",
     "www.evil.example",
     "[text](https://evil.example)",
@@ -23,59 +25,90 @@ TRICKS = (
     "</code></summary></details><script>alert(1)</script>",
     "<!-- savepoint:default -->",
     "-->",
-    "`", "``", "```", "````\n", "~~~",
+    "`",
+    "``",
+    "```",
+    "````\n",
+    "~~~",
     "`a` @octocat `b",
     "*bold* _it_ ~~gone~~",
-    "# heading", "\n# heading\n", "\n- item", "\n> quote", "1. one", "| a | b |\n| - | - |",
-    "&lt;b&gt;", "&#64;octocat", "\\`", "\\",
-    "\n\n</details>\n\n", "\n::error::boo", "::warning file=a,line=1::x", "%0A::error::x", "::stop-commands::x",
-    ":tada:", "$x^2$", "$`x`$", "[^1]", "\x1b[31mred", "\x00", "\u202egnp", "\ud800", "\r", "\u2028", "]]>", "\x1b]8;;x\x07",
+    "# heading",
+    "\n# heading\n",
+    "\n- item",
+    "\n> quote",
+    "1. one",
+    "| a | b |\n| - | - |",
+    "&lt;b&gt;",
+    "&#64;octocat",
+    "\\`",
+    "\\",
+    "\n\n</details>\n\n",
+    "\n::error::boo",
+    "::warning file=a,line=1::x",
+    "a,b:c%d",
+    "%0A::error::x",
+    "::stop-commands::x",
+    ":tada:",
+    "$x^2$",
+    "$`x`$",
+    "[^1]",
+    "\x1b[31mred",
+    "\x00",
+    "\u202egnp",
+    "\ud800",
+    "\r",
+    "\u2028",
+    "]]>",
+    "\x1b]8;;x\x07",
 )
 hostile = st.lists(st.sampled_from(TRICKS) | st.text(max_size=30) | st.characters(), max_size=8).map(
     "".join
 ) | st.lists(st.sampled_from(TRICKS), max_size=6).map(" ".join)
 
 
+def filled_with(text: str) -> Report:
+    """A failing run in which every free text is this one."""
+    return _replace_texts(SAMPLES["findings"], lambda: text, lambda: text)
+
+
 @st.composite
 def hostile_reports(draw: st.DrawFn, repeat: int = 1) -> Report:
-    """A failing run in which every free text is hostile, some of them repeated into length."""
+    """A run in which every free text is hostile, some of them repeated into length."""
     long = st.tuples(hostile, st.integers(1, repeat)).map(lambda pair: (pair[0] * pair[1])[:60_000])
     line = long.map(lambda text: text[:4_000])
-    sample = draw(st.sampled_from(sorted(SAMPLES)))
-    report = SAMPLES[sample]
+    report = SAMPLES[draw(st.sampled_from(sorted(SAMPLES)))]
+    shorter = replace(report, tests=report.tests[-draw(st.integers(1, 6)) :], findings=report.findings[:3])
+    return _replace_texts(shorter, lambda: draw(line), lambda: draw(long))
+
+
+def _replace_texts(report: Report, line: Callable[[], str], long: Callable[[], str]) -> Report:
+    coverage, patch = report.coverage, report.coverage and report.coverage.diff
     return replace(
         report,
-        run=replace(report.run, id=draw(line), commit=draw(line), ref=draw(line), python=draw(line)),
-        tests=tuple(_hostile_test(draw, test, line, long) for test in report.tests[-draw(st.integers(1, 6)) :]),
+        run=replace(report.run, id=line(), commit=line(), ref=line(), python=line()),
+        tests=tuple(_replace_texts_of_test(test, line, long) if test.phase_errors else test for test in report.tests),
         findings=tuple(
             replace(
                 finding,
-                tests=(draw(line), *finding.tests),
-                culprit=draw(st.none() | st.builds(Culprit, path=line, line=st.none() | st.just(3), name=line)),
-                explanation=draw(long),
-                fix=draw(long),
+                tests=(line(), *finding.tests),
+                culprit=replace(finding.culprit, path=line(), name=line()),
+                explanation=long(),
+                fix=long(),
             )
-            for finding in report.findings[:3]
+            for finding in report.findings
         ),
-        coverage=report.coverage
+        coverage=coverage
         and replace(
-            report.coverage,
-            files=tuple(replace(file, path=draw(line)) for file in report.coverage.files),
-            diff=report.coverage.diff
-            and replace(
-                report.coverage.diff,
-                files=tuple(replace(file, path=draw(line)) for file in report.coverage.diff.files),
-            ),
+            coverage,
+            files=tuple(replace(file, path=line()) for file in coverage.files),
+            diff=patch and replace(patch, files=tuple(replace(file, path=line()) for file in patch.files)),
         ),
-        database=report.database
-        and replace(report.database, provider=draw(line), version=draw(line), reason=draw(line)),
-        failure=report.failure and replace(report.failure, message=draw(long)),
-        warnings=tuple(draw(st.lists(long, max_size=3))),
+        database=report.database and replace(report.database, provider=line(), version=line(), reason=line()),
+        failure=report.failure and replace(report.failure, message=long()),
+        warnings=(long(), line()),
     )
 
 
-def _hostile_test(draw: st.DrawFn, test: TestResult, line: st.SearchStrategy, long: st.SearchStrategy) -> TestResult:
-    errors = tuple(
-        replace(error, message=draw(line), text=draw(long), path=draw(st.none() | line)) for error in test.phase_errors
-    )
-    return replace(test, nodeid=draw(line), worker=draw(line), phase_errors=errors) if errors else test
+def _replace_texts_of_test(test: TestResult, line: Callable[[], str], long: Callable[[], str]) -> TestResult:
+    errors = tuple(replace(error, message=line(), text=long(), path=line()) for error in test.phase_errors)
+    return replace(test, nodeid=line(), worker=line(), phase_errors=errors)

@@ -101,7 +101,7 @@ _NO_USER = TestResult(
     phase_errors=(
         PhaseError(
             phase="setup",
-            message="sqlalchemy.exc.IntegrityError: null value in column \"email\"",
+            message='sqlalchemy.exc.IntegrityError: null value in column "email"',
             text="tests/conftest.py:21: in registered_user\n    await users.add(User(name='ada'))\nE   IntegrityError",
             path="tests/conftest.py",
             line=21,

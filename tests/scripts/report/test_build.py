@@ -70,7 +70,12 @@ def test_real_pytest_run_tells_every_outcome(pytester, build, monkeypatch):
     monkeypatch.setenv("SAVEPOINT_EVIDENCE", str(evidence))
     monkeypatch.setenv("PYTHONPATH", str(Path(pytest_savepoint.__file__).parents[1]))
     run = pytester.runpytest_subprocess(
-        "-p", "pytest_savepoint.plugin", "--savepoint-isolation", "none", "--continue-on-collection-errors", "-p",
+        "-p",
+        "pytest_savepoint.plugin",
+        "--savepoint-isolation",
+        "none",
+        "--continue-on-collection-errors",
+        "-p",
         "no:randomly",
     )
     report = build(*evidence.read_text().splitlines(), pytest_exit=int(run.ret))
@@ -127,7 +132,14 @@ def test_tests_that_were_collected_and_never_started_did_not_run(build):
     report = build({"kind": "collected", "total": 5}, *phases("passed", "passed", "passed"), FINISHED, pytest_exit=1)
 
     assert report.counts == {
-        "total": 5, "passed": 1, "failed": 0, "error": 0, "skipped": 0, "xfailed": 0, "xpassed": 0, "not_run": 4
+        "total": 5,
+        "passed": 1,
+        "failed": 0,
+        "error": 0,
+        "skipped": 0,
+        "xfailed": 0,
+        "xpassed": 0,
+        "not_run": 4,
     }
     assert report.result == "tests-failed"
 
@@ -159,7 +171,9 @@ def test_test_that_passed_after_a_rerun_has_passed(build):
 
 def test_half_written_and_foreign_lines_are_counted_and_nothing_is_lost(build):
     good = [json.dumps(line) for line in phases("passed", "failed", "passed")]
-    report = build(*good, "", '{"kind": "phase", "nodeid', "[" * 100_000, '{"kind": "of tomorrow"}', "42", pytest_exit=1)
+    report = build(
+        *good, "", '{"kind": "phase", "nodeid', "[" * 100_000, '{"kind": "of tomorrow"}', "42", pytest_exit=1
+    )
 
     assert outcome_of(report) == "failed"
     assert any(warning.startswith("4 line(s)") for warning in report.warnings)

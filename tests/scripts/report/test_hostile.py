@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 import cmarkgfm
 import pytest
 from cmarkgfm.cmark import Options
-from hostile_text import TRICKS, hostile, hostile_reports
+from hostile_text import TRICKS, filled_with, hostile, hostile_reports
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from report_samples import SAMPLES
@@ -21,12 +21,10 @@ from savepoint_ci.report.markup import code, fence, prose, summary_code
 from savepoint_ci.report.terminal import terminal_summary
 from savepoint_ci.report.text import clean_block
 
-patient = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+patient = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 OURS = {"p", "h3", "h4", "ul", "li", "em", "strong", "code", "pre", "details", "summary", "br"}
 # What GitHub makes links of, outside code: mentions, issues, commits and addresses.
-BECOMES_A_LINK = re.compile(
-    r"@\w|#\d|\bGH-\d|://|\bwww\.|\b[0-9a-f]{7,40}\b|\w@\w", re.IGNORECASE
-)
+BECOMES_A_LINK = re.compile(r"@\w|#\d|\bGH-\d|://|\bwww\.|\b[0-9a-f]{7,40}\b|\w@\w", re.IGNORECASE)
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -152,18 +150,28 @@ def test_markers_of_different_keys_differ_and_no_key_leaves_the_marker(one, othe
     assert "--" not in comment_marker(one)[4:-3]
 
 
-@patient
-@given(hostile_reports())
-def test_annotations_are_one_command_each_and_nothing_else(report):
-    commands = annotation_commands(report, project="examples/shop")
-
+def assert_only_commands(commands: list[str]) -> None:
     for command in commands:
         assert len(command.splitlines()) == 1
-        assert re.fullmatch(r"::(error|warning|notice) ((file|line|title)=[^:,]*,?)+::.*", command)
+        assert re.fullmatch(r"::(error|warning|notice) (file=[^:,]+,(line=\d+,)?)?title=[^:,]*::.*", command)
         assert not CONTROL.search(command)
         assert len(command) < 16_000
     for level in ("error", "warning"):
         assert sum(command.startswith(f"::{level} ") for command in commands) <= 10
+
+
+@patient
+@given(hostile_reports())
+def test_annotations_are_one_command_each_and_nothing_else(report):
+    assert_only_commands(annotation_commands(report, project="examples/shop"))
+
+
+@pytest.mark.parametrize("trick", TRICKS)
+def test_runner_reads_an_annotation_as_it_was_said(trick):
+    command = annotation_commands(filled_with(f"so, {trick}"))[-1]
+    data = command.split("::", 2)[2].replace("%0A", "\n").replace("%0D", "\r").replace("%25", "%")
+
+    assert data == clean_block(f"so, {trick}")
 
 
 @patient
@@ -186,13 +194,20 @@ def test_terminal_gets_no_control_character(report):
 
 
 @pytest.mark.parametrize("trick", TRICKS)
-@pytest.mark.parametrize("markup", [code, prose])
-def test_every_known_trick_stays_text(trick, markup):
-    assert_only_ours(as_github_renders(f"It said {markup(trick)}!"))
+def test_every_known_trick_stays_text_in_every_place_of_every_rendering(trick):
+    report = filled_with(f"so, {trick} it said")
+
+    assert_only_ours(as_github_renders(comment_body(report)))
+    assert_only_ours(as_github_renders(job_summary(report)))
+    assert_only_commands(annotation_commands(report))
+    ET.fromstring(junit_xml(report))
+    assert not CONTROL.search(terminal_summary(report))
 
 
 def test_sample_comment_has_a_link_only_to_its_own_run():
-    page = as_github_renders(comment_body(SAMPLES["findings"], run_url="https://github.com/example/shop/actions/runs/1"))
+    page = as_github_renders(
+        comment_body(SAMPLES["findings"], run_url="https://github.com/example/shop/actions/runs/1")
+    )
 
     assert [value for name, value in page.attributes if name == "href"] == [
         "https://github.com/example/shop/actions/runs/1"
