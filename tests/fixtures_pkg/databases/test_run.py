@@ -155,16 +155,35 @@ async def test_databases_of_a_killed_run_are_dropped_by_the_next(open_tables, ru
 async def test_template_of_a_killed_builder_is_built_by_the_next(project, open_run, run_elsewhere, ask) -> None:
     command = "test -e second || { touch first; sleep 60; }; psql --quiet --command 'create table users (id int)'"
     with run_elsewhere(schema="command", migrate_command=command) as process:
-        deadline = time.monotonic() + 20
-        while not (project.folder / "first").exists():
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.02)
+        wait_for(project.folder / "first")
         process.kill()
     (project.folder / "second").touch()
     run = open_run(schema="command", migrate_command=command)
     run.create_databases(["main"])
     assert await ask(run.database("main"), "select count(*) from users") == 0
     assert [name for name in await ask("postgres", DATABASES) if name.endswith("_template")] == []
+
+
+@pytest.mark.e2e
+async def test_interrupted_build_ends_its_migration_and_leaves_nothing(
+    project, open_tables, run_elsewhere, ask
+) -> None:
+    open_tables()
+    command = "touch begun; psql --quiet --command 'select pg_sleep(60)'"
+    with run_elsewhere(schema="command", migrate_command=command) as process:
+        wait_for(project.folder / "begun")
+        started = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        process.wait()
+    assert time.monotonic() - started < 20
+    assert [name for name in await ask("postgres", DATABASES) if name.endswith("_template")] == []
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 20
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def own_server(tmp_path: Path, environ: dict[str, str]) -> dict[str, str]:

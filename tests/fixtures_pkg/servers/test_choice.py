@@ -18,7 +18,7 @@ def test_auto_says_what_it_took_and_what_it_passed_over(make_settings, cache) ->
     assert server.provider == "system"
     assert server.reason == (
         "the machine's own programs in /usr/lib/postgresql/15/bin, "
-        "the first that is possible here (skipped url: server-url is empty)."
+        "the first that is possible here (skipped url: server-url is empty)"
     )
 
 
@@ -112,7 +112,7 @@ async def test_given_server_is_used_as_it_is_and_stays(make_settings, cache) -> 
     url = given.address.url("a_database_that_need_not_exist", "postgresql+psycopg")
     server = start_server(make_settings(server_url=url), cache=cache)
     assert server.provider == "url"
-    assert server.reason == f"the given server at 127.0.0.1:{given.address.port}, because server-url is given."
+    assert server.reason == f"the given server at 127.0.0.1:{given.address.port}, because server-url is given"
     server.stop()
     connection = await asyncpg.connect(**server.address.connect_arguments("postgres"))
     await connection.close()

@@ -150,12 +150,12 @@ def _start(
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process that was interrupted, with the programs that it started."""
+    """End a process that was interrupted, with the programs that it started; its database is dropped anyway."""
     with contextlib.suppress(ProcessLookupError):
         if os.name == "posix":
-            os.killpg(process.pid, signal.SIGTERM)
+            os.killpg(process.pid, signal.SIGKILL)
         else:
-            process.terminate()
+            process.kill()
 
 
 def _failure(schema: Schema, answer: Mapping[str, Any], done: _Ended) -> str:

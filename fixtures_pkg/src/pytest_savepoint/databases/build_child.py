@@ -24,8 +24,9 @@ _ASYNC_WORDS = ("async_engine_from_config", "create_async_engine", "asyncio")
 
 def main() -> int:
     job = json.load(sys.stdin)
-    # The folder of this file came first on the path; the caller's `python -m alembic` has the project there.
-    sys.path[0] = job["project"]
+    # Python puts the folder of this file on the path; the caller's `python -m alembic` has the project there.
+    ours = str(Path(__file__).resolve().parent)
+    sys.path[:] = [job["project"], *(path for path in sys.path if path != ours)]
     _make_package_importable()
     try:
         _lead_engines(job)

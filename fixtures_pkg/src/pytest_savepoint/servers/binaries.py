@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,7 +74,7 @@ def system_binaries(root: Path | None = None) -> list[Binaries]:
     top = root or Path(Path.cwd().anchor)
     folders = [folder for place in _PLACES for folder in top.glob(place)]
     if root is None:
-        folders += _folders_on_path()
+        folders += _folder_on_path()
     for folder in folders:
         real = folder.resolve()
         major = _major(folder) if real not in found and _is_complete(folder) else None
@@ -100,14 +99,14 @@ def embedded_binaries() -> list[Binaries]:
     return sorted(found, key=lambda binaries: -binaries.major)
 
 
-def _folders_on_path() -> Iterator[Path]:
+def _folder_on_path() -> list[Path]:
     postgres = shutil.which("postgres")
     if postgres:
-        yield Path(postgres).resolve().parent
-    elif shutil.which("pg_config"):
+        return [Path(postgres).resolve().parent]
+    if shutil.which("pg_config"):
         answer = subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True, check=False, timeout=10)
-        if answer.returncode == 0:
-            yield Path(answer.stdout.strip())
+        return [Path(answer.stdout.strip())] if answer.returncode == 0 else []
+    return []
 
 
 def _is_complete(folder: Path) -> bool:

@@ -54,7 +54,7 @@ def _named(provider: Provider, *, keep: bool, because: str = "") -> Server:
             f"To make it possible: {provider.remedy}. Or set provider to auto."
         )
     server = provider.start(keep=keep)
-    server.reason = f"{server.reason}, because {because or f'provider is {provider.name}'}."
+    server.reason = f"{server.reason}, because {because or f'provider is {provider.name}'}"
     return server
 
 
@@ -71,7 +71,7 @@ def _first_possible(providers: dict[str, Provider], *, keep: bool) -> Server:
             continue
         del skipped[provider.name]
         passed_over = "; ".join(f"{name}: {why.splitlines()[0]}" for name, why in skipped.items())
-        server.reason = f"{server.reason}, the first that is possible here (skipped {passed_over})."
+        server.reason = f"{server.reason}, the first that is possible here (skipped {passed_over})"
         return server
     lines = [
         f"  {name}: {why.rstrip('.')}.\n    To make it possible: {providers[name].remedy}."

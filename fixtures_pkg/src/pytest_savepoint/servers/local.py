@@ -6,6 +6,7 @@ import hashlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from pytest_savepoint.address import Address
@@ -82,12 +83,12 @@ class LocalProvider:
         self._cache = cache
 
     def obstacle(self) -> str:
-        found = self._find()
+        found = self._found
         if not found:
             return "no PostgreSQL programs were found"
         if sys.platform == "win32":
             return f"PostgreSQL {found[0].major} is in {found[0].folder}, but on Windows it has to run as a service"
-        if not self._wanted(found):
+        if not self._wanted():
             majors = ", ".join(str(binaries.major) for binaries in found)
             return f"postgres-version is {self._settings.postgres_version}, and only {majors} was found"
         return ""
@@ -95,7 +96,7 @@ class LocalProvider:
     def start(self, *, keep: bool) -> LocalServer:
         account = server_account()
         place = server_place(self._cache, account)
-        chosen = self._wanted(self._find())[0]
+        chosen = self._wanted()[0]
         folder = place / f"{chosen.major}-{self._mark(chosen)}"
         turn, users = Turn(folder), Users(folder)
         timeout = self._settings.server_timeout
@@ -118,9 +119,13 @@ class LocalProvider:
         reason = f"{self._whose} programs in {chosen.folder}"
         return LocalServer(self.name, reason, running.version, running.address, cluster, users, timeout)
 
-    def _wanted(self, found: list[Binaries]) -> list[Binaries]:
+    @cached_property
+    def _found(self) -> list[Binaries]:
+        return self._find()
+
+    def _wanted(self) -> list[Binaries]:
         version = self._settings.postgres_version
-        return [binaries for binaries in found if not version or binaries.major == int(version)]
+        return [binaries for binaries in self._found if not version or binaries.major == int(version)]
 
     def _mark(self, chosen: Binaries) -> str:
         settings = sorted(tuned_for_tests(self._settings.postgres_settings).items())

@@ -10,7 +10,7 @@ __all__ = ["Provider", "Server"]
 
 
 class Server(Protocol):
-    """A server that answers; `reason` says in a sentence where it came from and why."""
+    """A server that answers; `reason` says where it came from and why, without a full stop."""
 
     provider: str
     reason: str
