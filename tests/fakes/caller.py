@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 ROOT = Path(__file__).parents[2]
 STAND_INS = Path(__file__).parent / "actions"
 REPOSITORY = "octocat/Hello-World"
 PULL_REQUEST = 7
-LIMIT = 120
+LIMIT = 300
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,10 @@ class Caller:
         :param base: the commit that the pull request is made against; empty takes the one before.
         """
         process = self.start_act(*arguments, base=base)
-        log, _ = process.communicate(timeout=LIMIT)
+        try:
+            log, _ = process.communicate(timeout=LIMIT)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"act did not end within {LIMIT} s:\n{end(process, signal.SIGKILL)}")
         return Job(process.returncode, log, self.artifacts)
 
     def start_act(self, *arguments: str, base: str = "") -> subprocess.Popen[str]:

@@ -45,7 +45,7 @@ TRICKS = (
     "\n\n</details>\n\n",
     "\n::error::boo",
     "::warning file=a,line=1::x",
-    "a,b:c%d",
+    "a,b:c%d", "##[error]x",
     "%0A::error::x",
     "::stop-commands::x",
     ":tada:",

@@ -15,7 +15,7 @@ from savepoint_ci.report.headline import plural
 from savepoint_ci.report.model import Finding, Report
 from savepoint_ci.report.text import clean_block, clean_line, cut
 
-__all__ = ["annotation_commands"]
+__all__ = ["annotation_commands", "warning_command"]
 
 _BUDGET = 10
 _MESSAGE_LIMIT = 3_000
@@ -43,6 +43,11 @@ def annotation_commands(report: Report, *, project: str = "") -> list[str]:
         if (rest := len(of_level) - _BUDGET) > 0:
             commands.append(f"::notice title=Savepoint::{plural(rest, level)} more: see the job summary.")
     return commands
+
+
+def warning_command(message: str) -> str:
+    """Return the workflow command of a warning that belongs to no line."""
+    return _command(_Mark("warning", "Savepoint", message, None, None), "")
 
 
 def _causes(report: Report) -> Iterator[_Mark]:

@@ -64,7 +64,7 @@ def comment_marker(key: str) -> str:
     """
     slug = re.sub(r"[^A-Za-z0-9._/]+", "-", key).strip("-") or "default"
     if slug != key or len(slug) > 100:
-        slug = f"{slug[:80]}-{hashlib.sha256(key.encode('utf-8', 'replace')).hexdigest()[:8]}"
+        slug = f"{slug[:80].rstrip('-')}-{hashlib.sha256(key.encode('utf-8', 'replace')).hexdigest()[:8]}"
     return f"<!-- savepoint:{slug} -->"
 
 

@@ -34,13 +34,15 @@ def terminal_summary(report: Report) -> str:
         *_ledger(report),
         f"{'✓' if report.result == 'green' else '✗'} {headline(report)}",
     ]
-    return "\n".join(lines) + "\n"
+    # GitHub's runner takes `##[name]` for a command wherever it stands in a log, and `::name::` at a line's beginning;
+    # foreign text never stands there.
+    return "\n".join(lines).replace("##[", "## [") + "\n"
 
 
 def _failure(report: Report) -> Iterator[str]:
     if report.failure:
         yield f"The step {report.failure.step} failed:"
-        yield from (f"  {line}" for line in clean_block(report.failure.message).split("\n"))
+        yield from (f"  | {line}" for line in clean_block(report.failure.message).split("\n"))
 
 
 def _finding(finding: Finding) -> Iterator[str]:
@@ -49,13 +51,13 @@ def _finding(finding: Finding) -> Iterator[str]:
         line = f":{culprit.line}" if culprit.line else ""
         where = f"  {clean_line(culprit.path)}{line} {clean_line(culprit.name)}".rstrip()
     yield f"{finding.code} {finding.cause}{where}"
-    yield f"  {clean_line(finding.explanation)}"
+    yield f"  Why: {clean_line(finding.explanation)}"
     if finding.fix:
         yield f"  Fix: {clean_line(finding.fix)}"
     for nodeid in finding.tests[:_TESTS_OF_A_FINDING]:
-        yield f"    {clean_line(nodeid)}"
+        yield f"  - {clean_line(nodeid)}"
     if len(finding.tests) > _TESTS_OF_A_FINDING:
-        yield f"    and {plural(len(finding.tests) - _TESTS_OF_A_FINDING, 'test')} more"
+        yield f"  - and {plural(len(finding.tests) - _TESTS_OF_A_FINDING, 'test')} more"
 
 
 def _failing_tests(report: Report) -> Iterator[str]:
@@ -65,7 +67,7 @@ def _failing_tests(report: Report) -> Iterator[str]:
             phase = "" if error.phase == "call" else f" ({error.phase})"
             place = f"  {clean_line(error.path)}:{error.line}" if error.path and error.line else ""
             yield f"{test.outcome.upper()} {clean_line(test.nodeid)}{phase}{place}"
-            yield f"  {cut(clean_line(error.message), 300)}"
+            yield f"  | {cut(clean_line(error.message), 300)}"
     if len(broken) > _FAILURES:
         yield f"and {plural(len(broken) - _FAILURES, 'test')} more that failed"
 
@@ -77,7 +79,7 @@ def _coverage(report: Report) -> Iterator[str]:
     changed = f", changed lines {patch_text(patch)}" if patch else ""
     yield f"coverage {coverage_text(report.coverage)}{changed}"
     for file in patch.files[:_FILES] if patch else ():
-        yield f"  {clean_line(file.path)}: {ranges_text(file.uncovered)} not covered"
+        yield f"  - {clean_line(file.path)}: {ranges_text(file.uncovered)} not covered"
 
 
 def _ledger(report: Report) -> Iterator[str]:

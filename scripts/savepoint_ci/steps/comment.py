@@ -5,6 +5,7 @@ from __future__ import annotations
 from savepoint_ci.github.publish import publish
 from savepoint_ci.github.runner_files import set_output
 from savepoint_ci.invocation import Invocation
+from savepoint_ci.report.annotations import warning_command
 from savepoint_ci.steps.verdict import read_report
 
 __all__ = ["comment"]
@@ -20,4 +21,5 @@ def comment(invocation: Invocation) -> None:
         set_output(invocation.environ, "comment-url", publication.url)
         invocation.display.say(f"savepoint: comment: {publication.url}")
     elif invocation.environ.get("GITHUB_ACTIONS") == "true":
-        invocation.display.say(f"savepoint: no comment was posted, because {publication.reason}")
+        text = f"savepoint: no comment was posted, because {publication.reason}"
+        invocation.display.say(warning_command(text) if publication.unexpected else text)

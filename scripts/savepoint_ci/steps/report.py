@@ -6,14 +6,14 @@ import json
 import os
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
 from pytest_savepoint.settings import Settings
 
-from savepoint_ci.github.event import read_event
+from savepoint_ci.github.event import Event, EventError, read_event
 from savepoint_ci.github.publish import comment_key, run_url
 from savepoint_ci.github.runner_files import append_summary, set_output
 from savepoint_ci.invocation import Invocation
@@ -97,7 +97,7 @@ def _evidence(invocation: Invocation, tested: Tested | None) -> Iterator[str]:
 
 def _run(invocation: Invocation, tested: Tested | None) -> Run:
     environ = invocation.environ
-    event = read_event(environ)
+    event = _event(environ)
     started = datetime.fromtimestamp(tested.started, timezone.utc) if tested else datetime.now(timezone.utc)
     return Run(
         id=environ.get("GITHUB_RUN_ID") or uuid.uuid4().hex[:12],
@@ -106,6 +106,13 @@ def _run(invocation: Invocation, tested: Tested | None) -> Run:
         repository=event.repository,
         started=started.isoformat(timespec="seconds"),
     )
+
+
+def _event(environ: Mapping[str, str]) -> Event:
+    try:
+        return read_event(environ)
+    except EventError:
+        return Event()  # the comment step says what is wrong with it; the report is made all the same
 
 
 def _git(invocation: Invocation, *arguments: str) -> str:

@@ -184,13 +184,17 @@ def test_junit_is_always_well_formed_and_counts_every_test(report):
     assert len(suite.findall("testcase/failure") + suite.findall("testcase/error")) == broken
 
 
+def assert_harmless_in_a_log(text: str) -> None:
+    assert not CONTROL.search(text)
+    assert "##[" not in text
+    assert not any(line.lstrip().startswith("::") for line in text.splitlines())
+    text.encode()
+
+
 @patient
 @given(hostile_reports())
-def test_terminal_gets_no_control_character(report):
-    text = terminal_summary(report)
-
-    assert not CONTROL.search(text)
-    text.encode()
+def test_terminal_gets_no_control_character_and_no_command(report):
+    assert_harmless_in_a_log(terminal_summary(report))
 
 
 @pytest.mark.parametrize("trick", TRICKS)
@@ -201,7 +205,8 @@ def test_every_known_trick_stays_text_in_every_place_of_every_rendering(trick):
     assert_only_ours(as_github_renders(job_summary(report)))
     assert_only_commands(annotation_commands(report))
     ET.fromstring(junit_xml(report))
-    assert not CONTROL.search(terminal_summary(report))
+    assert_harmless_in_a_log(terminal_summary(report))
+    assert_harmless_in_a_log(terminal_summary(filled_with(trick)))
 
 
 def test_sample_comment_has_a_link_only_to_its_own_run():
