@@ -112,7 +112,7 @@ class Bench:
                 "--cov=measured", f"--cov-config={rcfile}", f"--cov-report=json:{report}", *workers,
                 COVERAGE_FILE=str(Path(folder, "data")),
             )
-            complaint = re.search(r"Can't (?:use core|support concurrency)=[^\n]*?(?=, using|, only|$)", run.stdout + run.stderr)
+            complaint = re.search(r"Can't (?:use core|support concurrency)=\w+[^\n]*?(?=, using|, only|$)", run.stdout + run.stderr)
             note = complaint[0] if complaint else ""
             if not report.exists():
                 return None, note or run.stdout[-500:] + run.stderr[-500:]

@@ -28,6 +28,11 @@ _NOT_INSTALLED = (
     "Coverage was not measured: {} is not installed for {}. Add pytest-cov to your test dependencies, or set "
     "coverage = false."
 )
+_OLDEST = (6, 2)
+_TOO_OLD = (
+    "Coverage was not measured: coverage.py {} cannot follow greenlets and threads together. Install coverage.py 6.2 "
+    "or newer, or set coverage = false."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +84,8 @@ def plan_coverage(
         warnings.append(f"Your coverage configuration was left out, coverage.py refuses it: {answer['error']}")
     else:
         return CoveragePlan(environment={}, warnings=(f"Coverage was not measured: {answer['error']}",))
+    if _version(answer["version"]) < _OLDEST:
+        return CoveragePlan(environment={}, warnings=(_TOO_OLD.format(answer["version"]),))
     caller = CallerCoverage(
         version=answer["version"],
         has_greenlet=answer["has"]["greenlet"],
@@ -141,6 +148,10 @@ def collect_coverage(
     if changed is not None:
         measured = replace(measured, diff=_patch(answer))
     return CollectedCoverage(coverage=measured, fail_under=answer["fail_under"], warnings=tuple(warnings))
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".")[:2])
 
 
 def _folder(report_folder: Path) -> Path:

@@ -78,7 +78,11 @@ def merge(
     """
     options = dict(caller.options)
     where = Path(caller.config_file).name if caller.config_file else "the coverage configuration"
-    warnings = _make_right(options, caller, own, where=where, core_variable=core_variable)
+    warnings = [
+        *_follow_greenlets(options, caller, measures=bool(caller.options or own.measures), where=where),
+        *_choose_core(options, caller, core_variable=core_variable, where=where),
+        *_without_contexts(options, where=where),
+    ]
     if own.sources:
         options["run:source"] = list(own.sources)
     if not any(options.get(f"run:{name}") for name in ("source", "source_pkgs", "source_dirs", "include")):
@@ -102,50 +106,59 @@ def merge(
     return _toml(known, caller), warnings
 
 
-def _make_right(
-    options: dict[str, Any], caller: CallerCoverage, own: OwnArguments, *, where: str, core_variable: str
-) -> list[str]:
-    warnings: list[str] = []
+def _follow_greenlets(options: dict[str, Any], caller: CallerCoverage, *, measures: bool, where: str) -> list[str]:
+    """Make it see lines after an awaited SQLAlchemy call (they run in a greenlet), and lines in threads."""
     configured = list(options.get("run:concurrency") or ())
+    if not caller.has_c_tracer:
+        # The other cores refuse the setting, and would measure nothing.
+        options["run:concurrency"] = [name for name in configured if name not in _GREENLETS]
+        if not (caller.has_greenlet and caller.has_sqlalchemy):
+            return []
+        text = (
+            f"coverage.py {caller.version} has no C extension here, and its other cores lose the lines after an "
+            "awaited SQLAlchemy call: coverage is too low. Install a coverage.py wheel for this platform."
+        )
+        return [text]
     wanted = list(configured)
     if caller.has_greenlet and not _GREENLETS.intersection(wanted):
         wanted.append("greenlet")
     if "thread" not in wanted:
         wanted.append("thread")
-    if not caller.has_c_tracer:
-        # Only the C tracer follows greenlets; the others refuse the setting and measure nothing.
-        if caller.has_greenlet and caller.has_sqlalchemy:
-            warnings.append(
-                f"coverage.py {caller.version} has no C extension here, and its other cores lose the lines after "
-                "an awaited SQLAlchemy call: coverage is too low. Install a coverage.py wheel for this platform."
-            )
-        wanted = [name for name in wanted if name not in _GREENLETS]
     options["run:concurrency"] = wanted
-    measures = bool(caller.options or own.measures)
-    if measures and caller.has_c_tracer and caller.has_sqlalchemy and set(wanted) != set(configured):
-        lost = "threads" if "greenlet" in configured else "lines after an awaited SQLAlchemy call"
-        warnings.append(
-            f"With your own coverage configuration {lost} would count as missed, because [run] concurrency in {where} "
-            f"is {', '.join(configured) or 'not set'}. This run used {', '.join(wanted)}; for the same figures "
-            f"elsewhere set concurrency = {json.dumps(wanted)}."
-        )
-    core = core_variable or options.get("run:core")
-    if caller.has_c_tracer:
-        if options.pop("run:timid", False):
-            core = "pytrace"
-        options["run:core"] = "ctrace"
-        if core not in (None, "ctrace"):
-            warnings.append(
-                f"The coverage core {core} cannot measure branches of async SQLAlchemy code, so this run used ctrace. "
-                f"Remove core and timid from {where}, and the variable COVERAGE_CORE."
-            )
-    if options.pop("run:dynamic_context", None):
-        options.pop("report:contexts", None)
-        warnings.append(
-            f"[run] dynamic_context in {where} was left out: it does not work with several workers. "
-            "Use pytest's --cov-context=test."
-        )
-    return warnings
+    if not (measures and caller.has_greenlet and caller.has_sqlalchemy) or wanted == configured:
+        return []
+    lost = "lines in threads" if "greenlet" in configured else "lines after an awaited SQLAlchemy call"
+    text = (
+        f"With your own coverage configuration {lost} would count as missed, because [run] concurrency in {where} "
+        f"is {', '.join(configured) or 'not set'}. This run used {', '.join(wanted)}; for the same figures "
+        f"elsewhere set concurrency = {json.dumps(wanted)}."
+    )
+    return [text]
+
+
+def _choose_core(options: dict[str, Any], caller: CallerCoverage, *, core_variable: str, where: str) -> list[str]:
+    core = "pytrace" if options.pop("run:timid", False) else core_variable or options.get("run:core")
+    if not caller.has_c_tracer:
+        return []
+    options["run:core"] = "ctrace"
+    if core in (None, "ctrace"):
+        return []
+    text = (
+        f"coverage.py does not follow greenlets with the core {core}, so this run used ctrace. Remove core and timid "
+        f"from {where}, and the variable COVERAGE_CORE."
+    )
+    return [text]
+
+
+def _without_contexts(options: dict[str, Any], *, where: str) -> list[str]:
+    if not options.pop("run:dynamic_context", None):
+        return []
+    options.pop("report:contexts", None)
+    text = (
+        f"[run] dynamic_context in {where} was left out: pytest-cov refuses it with several workers. Use its "
+        "--cov-context=test."
+    )
+    return [text]
 
 
 def _absolute(pattern: str, project: Path) -> str:

@@ -25,7 +25,7 @@ class NoBaseError(SavepointError):
 
 
 class GitError(Exception):
-    """git said no; the message is its last line, without credentials."""
+    """git said no; the message is its reason, without credentials."""
 
 
 class Git:
@@ -57,7 +57,8 @@ class Git:
             raise GitError(f"git cannot be started: {error.strerror}") from None
         if done.returncode:
             said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-            raise GitError(_CREDENTIALS.sub("//***@", said[-1] if said else f"git {arguments[0]} failed"))
+            fatal = next((line for line in said if line.startswith("fatal: ")), f"git {arguments[0]} failed")
+            raise GitError(_CREDENTIALS.sub("//***@", fatal.removeprefix("fatal: ")))
         return os.fsdecode(done.stdout).removesuffix("\n")
 
     def commit(self, name: str) -> str | None:

@@ -272,7 +272,7 @@ def test_own_configuration_is_kept_and_its_faults_are_told(project):
     assert collected.fail_under == 88
     concurrency, core, context = plan.warnings
     assert 'concurrency in pyproject.toml is greenlet' in concurrency
-    assert "ctrace" in core
+    assert "used ctrace" in core
     assert "dynamic_context" in context
     for kept in ('"# pragma: hidden"', r'"cost = \\$$1"', r'"say \"no\""', '["app", "*/site-packages/app"]'):
         assert kept in project.config
