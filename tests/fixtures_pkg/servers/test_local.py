@@ -37,7 +37,10 @@ async def is_gone(server: Server) -> bool:
     return False
 
 
-@pytest.mark.parametrize(("provider", "version"), [("system", "15"), ("embedded", "16"), ("embedded", "18")])
+@pytest.mark.parametrize(
+    ("provider", "version"),
+    [("system", "15"), pytest.param("embedded", "16", marks=pytest.mark.e2e), ("embedded", "18")],
+)
 async def test_server_of_the_wanted_version_answers_over_socket_and_tcp(
     make_settings, cache, provider, version
 ) -> None:

@@ -124,7 +124,13 @@ class Cluster(Postmaster):
 
     def _configuration(self, port: int) -> str:
         sockets = str(self.socket) if self.has_socket() else ""
-        ours = {"listen_addresses": "127.0.0.1", "port": str(port), "unix_socket_directories": sockets}
+        ours = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(port),
+            "unix_socket_directories": sockets,
+            # Inside the data directory, so that nothing stays in shared memory when a killed server is removed.
+            "dynamic_shared_memory_type": "mmap",
+        }
         lines = [f"{name} = '{_quoted(value)}'" for name, value in (ours | dict(self._settings)).items()]
         return "\n".join(lines) + "\n"
 
