@@ -12,11 +12,11 @@ import argparse
 import json
 import os
 import re
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +28,11 @@ PACKAGES = [
     "sqlalchemy[asyncio]", "asyncpg", "fastapi", "httpx",
 ]
 CONCURRENCIES = ["", "greenlet", "thread", "greenlet,thread"]
+WAYS = [
+    ("ctrace", "", True), ("ctrace", "greenlet", True), ("ctrace", "greenlet,thread", True), ("pytrace", "", True),
+    ("sysmon", "", False),
+]
+LOADS: dict[str, dict[str, str]] = {"test_measured.py": {"MEASURED_REPEAT": "10"}, "letters.py": {}}
 
 
 @dataclass(frozen=True)
@@ -172,41 +177,44 @@ def figures(verdict: Verdict) -> list[str]:
 
 
 def speed(bench: Bench, rounds: int) -> None:
-    """Interleaved rounds: each round runs every way once, so that a noisy minute touches all of them."""
+    """Processor seconds. Each round runs every way once, so that a noisy minute touches all of them."""
     ways: dict[str, list[str]] = {"no coverage": []}
-    for case in cases(bench.version):
-        if case.workers == 0 and (case.core, case.concurrency) != ("pytrace", "greenlet"):
-            rcfile = bench.scratch / f"speed-{len(ways)}"
-            rcfile.write_text(case.rcfile())
-            name = f"{case.core}, {case.concurrency or '(none)'}" + ("" if case.branch else ", lines only")
-            ways[name] = ["--cov=measured", f"--cov-config={rcfile}", "--cov-report="]
+    for core, concurrency, branch in WAYS:
+        rcfile = bench.scratch / f"speed-{len(ways)}"
+        rcfile.write_text(Case(core, concurrency, branch, 0).rcfile())
+        name = f"{core}, {concurrency or '(none)'}" + ("" if branch else ", lines only")
+        ways[name] = ["--cov=measured", f"--cov-config={rcfile}", "--cov-report="]
     seconds: dict[tuple[str, str], list[float]] = {}
     for _ in range(rounds):
-        for load, environ in (("test_measured.py", {"MEASURED_REPEAT": "10"}), ("letters.py", {})):
+        for load, environ in LOADS.items():
             for name, arguments in ways.items():
-                started = time.perf_counter()
+                before = processor_seconds()
                 run = bench.pytest(load, *arguments, COVERAGE_FILE=str(bench.scratch / "data"), **environ)
-                if run.returncode == 0:
-                    seconds.setdefault((name, load), []).append(time.perf_counter() - started)
-    print(f"\n### Time, Python {bench.version}, median of {rounds} interleaved rounds\n")
-    print("| core, concurrency | suite with database, s | ratio | only Python lines, s | ratio |")
+                if run.returncode:
+                    raise SystemExit(run.stdout + run.stderr)
+                seconds.setdefault((name, load), []).append(processor_seconds() - before)
+    print(f"\n### Processor seconds, Python {bench.version}, median of {rounds} interleaved rounds\n")
+    print("| core, concurrency | suite with database | ratio | only Python lines | ratio |")
     print("|---|---|---|---|---|")
     for name in ways:
         cells = []
-        for load in ("test_measured.py", "letters.py"):
-            if (name, load) not in seconds:
-                cells += ["refused", ""]
-                continue
+        for load in LOADS:
             median = statistics.median(seconds[name, load])
             cells += [f"{median:.2f}", f"{median / statistics.median(seconds['no coverage', load]):.2f}"]
         print("| " + " | ".join([name, *cells]) + " |", flush=True)
+
+
+def processor_seconds() -> float:
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return children.ru_utime + children.ru_stime
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("python", nargs="+")
     parser.add_argument("--server", default="postgresql+asyncpg://postgres@127.0.0.1:5432/postgres")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="of the comparison of speed; 0 leaves it out")
+    parser.add_argument("--speed-only", action="store_true")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
@@ -216,7 +224,8 @@ def main() -> None:
             inside = str(environment / "bin" / "python")
             subprocess.run(["uv", "pip", "install", "-q", "--compile-bytecode", "--python", inside, *PACKAGES], check=True)
             bench = Bench(inside, given.server, scratch)
-            correctness(bench)
+            if not given.speed_only:
+                correctness(bench)
             if number == len(given.python) - 1 and given.rounds:
                 speed(bench, given.rounds)
 

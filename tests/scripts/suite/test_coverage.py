@@ -107,9 +107,10 @@ class Project:
         done = subprocess.run(command, cwd=self.folder, env=inside, capture_output=True, text=True, check=False)
         return plan, done
 
-    def collect(self, **settings):
+    def collect(self, environ=None, **settings):
         read = read_settings(self.folder, flags=settings, environ={})
-        return collect_coverage(read, Path(sys.executable), self.folder, self.report, environ=self.environ)
+        inside = {**self.environ, **(environ or {})}
+        return collect_coverage(read, Path(sys.executable), self.folder, self.report, environ=inside)
 
     @property
     def report(self):
@@ -276,6 +277,24 @@ def test_own_configuration_is_kept_and_its_faults_are_told(project):
     assert "dynamic_context" in context
     for kept in ('"# pragma: hidden"', r'"cost = \\$$1"', r'"say \"no\""', '["app", "*/site-packages/app"]'):
         assert kept in project.config
+
+
+def test_plugin_of_coverage_keeps_its_options_and_never_sees_the_token(project):
+    spy = """
+        import os
+        from pathlib import Path
+        from coverage import CoveragePlugin
+
+        def coverage_init(registry, options):
+            with Path("seen").open("a") as file:
+                print(options["price"], "SAVEPOINT_GITHUB_TOKEN" in os.environ, file=file)
+    """
+    config = '[tool.coverage.run]\nplugins = ["spy"]\n[tool.coverage.spy]\nprice = "$5"\n'
+    project.write({**PLAIN, "spy.py": spy, "pyproject.toml": config})
+    project.arguments = ()
+    assert project.run(PYTHONPATH=".")[1].returncode == 0
+    assert project.collect({"SAVEPOINT_GITHUB_TOKEN": "secret"}).coverage
+    assert set((project.folder / "seen").read_text().splitlines()) == {"$5 False"}
 
 
 @pytest.mark.parametrize(
