@@ -136,7 +136,10 @@ class Witness:
         if call.excinfo is not None:
             seen["path"], seen["line"] = self._raising_line(call.excinfo)
             if report.failed:
-                self._record_failure(item, call.excinfo.value)
+                try:
+                    self._record_failure(item, call.excinfo.value)
+                except Exception as error:  # noqa: BLE001 # to look at a failure must never become one
+                    self._recorder.note("not_recorded", error=repr(error))
         if call.when == "teardown":
             self._watch.state.end()
         facts = self._recorder.take()
@@ -156,6 +159,7 @@ class Witness:
             missing_fixture=self._missing_fixture(error),
             finished=list(self._finished),
             fixtures={name: self._fixture_value(item, name, value) for name, value in values.items()},
+            reached=self._watch.reached([getattr(item, "function", None), *values.values()]),
             comparison=self._comparison,
             statements=statements,
             committed=self._watch.statements.committed(tables, item.nodeid),

@@ -52,12 +52,13 @@ def _leaks(record: Record, kind: str, failure: Fact) -> Iterator[Fact]:
 
 def _override_leaked(record: Record) -> Iterator[Finding]:
     for failure in record.failures:
-        if not asserted(failure) or not any(
-            v["type"].startswith(("httpx", "starlette")) for v in failure["fixtures"].values()
-        ):
+        if not asserted(failure):
             continue
+        asked = {value["application"] for value in failure["fixtures"].values()} - {None}
         for fact in _leaks(record, "override_leaked", failure):
             fixture = fact["fixture"]
+            if fact["name"].partition("[")[0] not in asked:
+                continue
             if fixture is not None and fixture["name"] in failure["fixtures"]:
                 continue
             culprit = at_fixture(fixture, r"dependency_overrides") if fixture else None
@@ -82,6 +83,8 @@ def _context_leaked(record: Record) -> Iterator[Finding]:
         for fact in _leaks(record, "context_leaked", failure):
             fixture = fact["fixture"]
             if fixture is None or fixture["async"] or fixture["name"] in failure["fixtures"]:
+                continue
+            if fact["name"] not in failure["reached"]["variables"]:
                 continue
             yield finding(
                 "context.leaked_from_fixture",

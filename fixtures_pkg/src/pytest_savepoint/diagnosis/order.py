@@ -128,8 +128,10 @@ def _rollback_isolation(record: Record) -> Iterator[Finding]:
             verb, number = statement["sql"].strip().upper(), statement["connection"]
             if verb == "BEGIN" and statement["when"] == "setup" and statement["fixture"] is not None:
                 opened[number] = statement
-            elif verb in ("ROLLBACK", "COMMIT") and number in opened and statement["when"] == "call":
+            elif verb in ("ROLLBACK", "COMMIT") and number in opened:
                 outer = opened.pop(number)
+                if statement["when"] != "call":
+                    continue
                 value = failure["fixtures"].get(outer["fixture"]["name"])
                 fixture = (value and value["fixture"]) or outer["fixture"]
                 did = "rolls back" if verb == "ROLLBACK" else "commits"
@@ -151,18 +153,20 @@ def _rollback_isolation(record: Record) -> Iterator[Finding]:
 
 def _logging_disabled(record: Record) -> Iterator[Finding]:
     for failure in record.failures:
-        log = failure["fixtures"].get("caplog")
-        if log is None:
+        if "caplog" not in failure["fixtures"] or not asserted(failure):
             continue
         for fact in record.of("logging_disabled"):
             if fact["worker"] != failure["worker"] or fact["at"] > failure["at"] or fact["site"] is None:
+                continue
+            silenced = sorted(set(fact["loggers"]) & set(failure["reached"]["loggers"]))
+            if not silenced:
                 continue
             yield finding(
                 "state.logging_disabled",
                 tests=[failure["test"]],
                 culprit=at_site(fact["site"]),
                 explanation=f"{place(fact['site'])} configures logging and disables every logger that exists "
-                f"({', '.join(fact['loggers'][:3])}, ...). {failure['test']} looks at captured logs after that and sees none.",
+                f"({', '.join(silenced[:3])} among them). {failure['test']} looks at captured logs after that and sees none.",
                 fix="Pass disable_existing_loggers=False to fileConfig() or dictConfig().",
                 confidence=0.93,
                 evidence=[f"{len(fact['loggers'])} loggers disabled in {fact['test'] or 'an import'}"],

@@ -172,7 +172,7 @@ def _computes(sql: str) -> bool:
 
 
 def _overlapping(pairs: list[tuple[Fact, Fact]]) -> Fact | None:
-    for read, update in pairs:
+    for _, update in pairs:
         for other_read, other_update in pairs:
             apart = other_update["connection"] != update["connection"]
             if apart and other_read["time"] < update["time"] < other_update["time"]:

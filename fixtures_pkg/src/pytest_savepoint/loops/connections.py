@@ -75,7 +75,7 @@ class Connections:
 
     def of(self, thing: Any) -> Fact | None:
         """What is known of a driver's connection or pool, of SQLAlchemy's adapter around one, or of an engine."""
-        for candidate in (thing, getattr(thing, "driver_connection", None), getattr(thing, "dialect", None)):
+        for candidate in (thing, _attribute(thing, "driver_connection"), _attribute(thing, "dialect")):
             try:
                 fact = self._drivers.get(candidate) or self._engines.get(candidate)
             except TypeError:
@@ -156,7 +156,8 @@ class Connections:
     def _watch_asyncpg_connections(self, original: Callable[..., None]) -> Callable[..., None]:
         def __init__(connection: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
             original(connection, *args, **kwargs)
-            self._born(connection, sys._getframe(1))  # noqa: SLF001
+            if not _belongs_to_no_loop(connection):
+                self._born(connection, sys._getframe(1))  # noqa: SLF001
 
         return __init__
 
@@ -165,7 +166,7 @@ class Connections:
         fact: Fact = {
             "kind": "connection",
             "connection": self._count,
-            "loop": self._loops.running(frame),
+            "loop": None if _belongs_to_no_loop(driver_connection) else self._loops.running(frame),
             "site": self._caller.site(frame),
             "fixture": self._caller.fixture(frame),
             "test": self._recorder.test,
@@ -227,6 +228,18 @@ class Connections:
         born = record.info.get("savepoint")
         if born is not None and born["maker"] is not None:
             born["maker"]["open"] -= 1
+
+
+def _attribute(thing: Any, name: str) -> Any:
+    try:
+        return getattr(thing, name, None)
+    except Exception:  # noqa: BLE001 # a property of the caller's may raise anything, and only looking must not
+        return None
+
+
+def _belongs_to_no_loop(connection: Any) -> bool:
+    """Whether this is one of the sandbox's, which are handed from loop to loop."""
+    return getattr(type(connection), "belongs_to_no_loop", False)
 
 
 def _current_task() -> Any:

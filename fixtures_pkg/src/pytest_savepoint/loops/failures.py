@@ -16,6 +16,7 @@ from pytest_savepoint.loops.frames import Caller, site_of, source_line
 from pytest_savepoint.loops.holders import Holders
 from pytest_savepoint.loops.makers import Loops
 from pytest_savepoint.loops.orm import unloaded
+from pytest_savepoint.loops.state import State
 from pytest_savepoint.loops.tasks import Tasks
 
 __all__ = ["Failures"]
@@ -26,12 +27,21 @@ _LONGEST = 600
 class Failures:
     """Turns an exception into plain facts."""
 
-    def __init__(self, caller: Caller, loops: Loops, connections: Connections, tasks: Tasks, holders: Holders) -> None:
+    def __init__(
+        self,
+        *,
+        caller: Caller,
+        loops: Loops,
+        connections: Connections,
+        tasks: Tasks,
+        state: State,
+    ) -> None:
         self._caller = caller
+        self._state = state
         self._loops = loops
         self._connections = connections
         self._tasks = tasks
-        self._holders = holders
+        self._holders = Holders(caller)
 
     def describe(self, error: BaseException, fixtures: dict[str, Any]) -> Fact:
         """The exception with its causes, and what its frames held.
@@ -61,6 +71,7 @@ class Failures:
         return {
             "type": f"{kind.__module__}.{kind.__qualname__}",
             "object": unloaded(value),
+            "application": self._state.application(_application(value)),
             "token": next((each.var.name for each in carried if isinstance(each, contextvars.Token)), None),
         }
 
@@ -153,6 +164,11 @@ class Failures:
         except Exception:  # noqa: BLE001 # a foreign object's __getattr__ may do anything
             return None
         return self._loops.of(loop)
+
+
+def _application(client: Any) -> Any:
+    """The application that a test client sends its requests to."""
+    return getattr(client, "app", None) or getattr(getattr(client, "_transport", None), "app", None)
 
 
 def _locations(error: BaseException) -> list[str]:

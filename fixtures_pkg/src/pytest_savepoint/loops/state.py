@@ -42,6 +42,10 @@ class State:
         overrides = {name: dict(app.dependency_overrides) for name, app in self._applications.items()}
         return contextvars.copy_context(), overrides
 
+    def application(self, app: Any) -> str | None:
+        """The name of an application of the caller, as it stands in facts."""
+        return next((name for name, known in self._applications.items() if known is app and app is not None), None)
+
     def begin(self) -> None:
         """A test starts."""
         self._before = self.picture()

@@ -12,9 +12,9 @@ from pytest_savepoint.loops.blocking import Blocking
 from pytest_savepoint.loops.connections import Connections
 from pytest_savepoint.loops.failures import Failures
 from pytest_savepoint.loops.frames import Caller, code_of
-from pytest_savepoint.loops.holders import Holders
 from pytest_savepoint.loops.makers import Loops
 from pytest_savepoint.loops.patches import Patches
+from pytest_savepoint.loops.reach import reached
 from pytest_savepoint.loops.state import State
 from pytest_savepoint.loops.statements import Statements
 from pytest_savepoint.loops.tasks import Tasks
@@ -37,9 +37,15 @@ class Watch:
         self.connections = Connections(recorder, self.caller, self.loops, self.tasks)
         self.statements = Statements(recorder, self.caller, self.connections, self.tasks)
         self.state = State(recorder, self.caller)
+        self.failures = Failures(
+            caller=self.caller,
+            loops=self.loops,
+            connections=self.connections,
+            tasks=self.tasks,
+            state=self.state,
+        )
         self.threads = Threads(recorder, self.caller)
         self.blocking = Blocking(recorder, self.caller)
-        self.failures = Failures(self.caller, self.loops, self.connections, self.tasks, Holders(self.caller))
         self._patches = Patches()
 
     def start(self) -> None:
@@ -87,6 +93,10 @@ class Watch:
         """A test's or fixture's function as a fact, with its source."""
         code = code_of(function)
         return None if code is None else self.caller.function(code)
+
+    def reached(self, things: list[Any]) -> Fact:
+        """The context variables and loggers that a test's function and fixtures can get at."""
+        return reached(things, self.caller)
 
     def adopt_runner(self, value: Any, scope: str) -> None:
         """Remember the loop of a plugin's runner; older plugins hand out the loop itself."""
