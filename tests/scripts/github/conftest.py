@@ -42,7 +42,7 @@ def github() -> Iterator[FakeGitHub]:
 
 @pytest.fixture
 def make_client(clock: Clock) -> Callable[..., Client]:
-    return functools.partial(Client, read_seconds=0.5, sleep=clock.sleep, clock=clock.now)
+    return functools.partial(Client, sleep=clock.sleep, clock=clock.now)
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ def test_jobs_with_different_keys_have_a_comment_each(github, post):
 
 
 def test_two_posters_at_once_end_with_one_comment(github, post):
-    together = threading.Barrier(2, timeout=10)
+    together = threading.Barrier(2, timeout=15)
     github.before_create = together.wait
     with ThreadPoolExecutor(2) as pool:
         publications = list(pool.map(post, [red("one"), red("two")]))
