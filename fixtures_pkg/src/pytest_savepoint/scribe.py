@@ -115,7 +115,7 @@ class Scribe:
         self, terminalreporter: pytest.TerminalReporter, exitstatus: int
     ) -> Generator[None, Any, None]:
         yield
-        findings = diagnose(self._facts)
+        findings = diagnose(self._facts, on_fault=lambda text: self._write("warning", text=text))
         if findings:
             terminalreporter.section("savepoint: findings")
             terminalreporter.write_line("\n\n".join(shown(finding) for finding in findings))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pytest_savepoint.evidence import Fact, Recorder
+from pytest_savepoint.loops.patches import harmless
 from pytest_savepoint.loops.watch import Watch
 
 __all__ = ["Witness"]
@@ -65,6 +66,7 @@ class Witness:
             return None  # the plugin that declares it is not there
         return str(value) if value else None
 
+    @harmless
     def _event_loop_override(self, session: pytest.Session) -> Fact | None:
         modules = {item.parent: item for item in session.items}
         for item in modules.values():
@@ -118,6 +120,7 @@ class Witness:
         self._finished.clear()
 
     # -- outcomes -------------------------------------------------------------------------------------------------
+    @harmless
     def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> None:
         """Look at what a failing assertion compares; pytest shows it as it would without us."""
         self._comparison = {
@@ -148,6 +151,7 @@ class Witness:
         if seen:
             report.savepoint = seen
 
+    @harmless
     def _record_failure(self, item: pytest.Item, error: BaseException) -> None:
         values = dict(getattr(item, "funcargs", None) or {})
         statements = self._watch.statements.of_test(item.nodeid)
@@ -189,6 +193,7 @@ class Witness:
                 return self._watch.caller.path(filename), entry.lineno + 1
         return None, None
 
+    @harmless
     def pytest_warning_recorded(self, warning_message: Any, nodeid: str) -> None:
         text = str(warning_message.message)
         coroutine = _NEVER_AWAITED.match(text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from pytest_savepoint.diagnosis import connections, framework, loops, order, sessions, tasks, timing
 from pytest_savepoint.diagnosis.finding import CODES, Culprit, Finding, merged, shown
@@ -21,10 +21,17 @@ _RULES = (
 )
 
 
-def diagnose(facts: Iterable[Fact]) -> list[Finding]:
+def diagnose(facts: Iterable[Fact], *, on_fault: Callable[[str], None]) -> list[Finding]:
     """Every cause that the facts of a run prove, one finding each.
 
     :param facts: of all processes of the run, as they were recorded.
+    :param on_fault: told when a rule of ours fails; the others still speak.
     """
     record = Record(facts)
-    return merged(each for rule in _RULES for each in rule(record))
+    found: list[Finding] = []
+    for rule in _RULES:
+        try:
+            found += rule(record)
+        except Exception as error:  # noqa: BLE001 # one broken rule must not hide what the others see
+            on_fault(f"the rule {rule.__name__.strip('_')} failed: {type(error).__name__}: {error}")
+    return merged(found)

@@ -11,7 +11,7 @@ from typing import Any
 
 from pytest_savepoint.evidence import Fact, Recorder
 from pytest_savepoint.loops.frames import Caller, walk
-from pytest_savepoint.loops.patches import Patches
+from pytest_savepoint.loops.patches import Patches, harmless
 
 __all__ = ["Blocking"]
 
@@ -58,6 +58,7 @@ class Blocking:
             else:
                 held = self._inside_callback() or held
 
+    @harmless
     def _inside_callback(self) -> list[Fact] | None:
         """The caller's lines when the main thread runs a callback of a loop, and does not wait for events."""
         frame = sys._current_frames().get(self._main or 0)  # noqa: SLF001 # the documented way to see another thread
@@ -66,6 +67,7 @@ class Blocking:
         )
         return self._caller.stack(frame) if running else None
 
+    @harmless
     def _note(self, sites: list[Fact], seconds: float) -> None:
         if seconds >= _WORTH_NOTING and sites:
             self._recorder.note("held", seconds=round(seconds, 3), sites=sites)

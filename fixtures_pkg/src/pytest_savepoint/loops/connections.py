@@ -19,7 +19,7 @@ from sqlalchemy.pool import Pool, QueuePool
 from pytest_savepoint.evidence import Fact, Recorder
 from pytest_savepoint.loops.frames import Caller, source_line, walk
 from pytest_savepoint.loops.makers import Loops
-from pytest_savepoint.loops.patches import Patches
+from pytest_savepoint.loops.patches import Patches, harmless
 from pytest_savepoint.loops.tasks import Tasks
 
 __all__ = ["Connections"]
@@ -46,6 +46,8 @@ class Connections:
         self._tasks = tasks
         self._engines: weakref.WeakKeyDictionary[Any, Fact] = weakref.WeakKeyDictionary()  # by dialect
         self._drivers: weakref.WeakKeyDictionary[Any, Fact] = weakref.WeakKeyDictionary()  # by driver's connection
+        # asyncpg's pools take no weak reference; each new one overwrites what had its number before.
+        self._pools: dict[int, Fact] = {}
         self._held: dict[int, _Checkout] = {}  # by id of the pool's record, from checkout to checkin
         self._listeners: list[tuple[Any, str, Callable[..., Any]]] = []
         self._count = 0
@@ -75,6 +77,8 @@ class Connections:
 
     def of(self, thing: Any) -> Fact | None:
         """What is known of a driver's connection or pool, of SQLAlchemy's adapter around one, or of an engine."""
+        if isinstance(thing, asyncpg.pool.Pool):
+            return self._pools.get(id(thing))
         for candidate in (thing, _attribute(thing, "driver_connection"), _attribute(thing, "dialect")):
             try:
                 fact = self._drivers.get(candidate) or self._engines.get(candidate)
@@ -102,6 +106,7 @@ class Connections:
 
         return _do_get
 
+    @harmless
     def _exhausted(self, pool: Any, frame: Any) -> None:
         holders = []
         for checkout in list(self._held.values()):
@@ -121,16 +126,23 @@ class Connections:
     def _watch_engines(self, original: Callable[..., None]) -> Callable[..., None]:
         def __init__(engine: Engine, *args: Any, **kwargs: Any) -> None:  # noqa: N807 # stands in for it
             original(engine, *args, **kwargs)
-            self._engines[engine.dialect] = self._maker("engine", sys._getframe(1))  # noqa: SLF001 # as above
+            self._remember("engine", engine.dialect, sys._getframe(1))  # noqa: SLF001 # the line that makes it
 
         return __init__
 
     def _watch_asyncpg_pools(self, original: Callable[..., None]) -> Callable[..., None]:
         def __init__(pool: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
             original(pool, *args, **kwargs)
-            self._drivers[pool] = self._maker("pool", sys._getframe(1))  # noqa: SLF001
+            self._remember("pool", pool, sys._getframe(1))  # noqa: SLF001
 
         return __init__
+
+    @harmless
+    def _remember(self, kind: str, thing: Any, frame: Any) -> None:
+        if kind == "engine":
+            self._engines[thing] = self._maker(kind, frame)
+        else:
+            self._pools[id(thing)] = self._maker(kind, frame)
 
     def _maker(self, kind: str, frame: Any) -> Fact:
         site = self._caller.site(frame)
@@ -161,6 +173,7 @@ class Connections:
 
         return __init__
 
+    @harmless
     def _born(self, driver_connection: Any, frame: Any) -> Fact:
         self._count += 1
         fact: Fact = {
@@ -178,9 +191,11 @@ class Connections:
             self._drivers[driver_connection] = fact
         return fact
 
+    @harmless
     def _before_connect(self, dialect: Any, record: Any, _arguments: Any, _parameters: Any) -> None:
         record.info["savepoint.engine"] = self._engines.get(dialect)
 
+    @harmless
     def _connected(self, adapter: Any, record: Any) -> None:
         driver_connection = getattr(adapter, "driver_connection", adapter)
         try:
@@ -194,6 +209,7 @@ class Connections:
             maker["open"] += 1
         record.info["savepoint"] = fact
 
+    @harmless
     def _checked_out(self, _adapter: Any, record: Any, fairy: Any) -> None:
         born: Fact | None = record.info.get("savepoint")
         frame = sys._getframe(1)  # noqa: SLF001
@@ -220,9 +236,11 @@ class Connections:
         """A resource's fact with its loop as it is at this moment, open or closed."""
         return {**fact, "loop": self._loops.now(fact["loop"])}
 
+    @harmless
     def _checked_in(self, _adapter: Any, record: Any) -> None:
         self._held.pop(id(record), None)
 
+    @harmless
     def _closed(self, _adapter: Any, record: Any) -> None:
         self._held.pop(id(record), None)
         born = record.info.get("savepoint")

@@ -12,7 +12,7 @@ from typing import Any
 
 from pytest_savepoint.evidence import Fact
 from pytest_savepoint.loops.frames import Caller, walk
-from pytest_savepoint.loops.patches import Patches
+from pytest_savepoint.loops.patches import Patches, harmless
 
 __all__ = ["Loops"]
 
@@ -46,6 +46,7 @@ class Loops:
 
         return set_event_loop
 
+    @harmless
     def _unsetter(self, frame: FrameType) -> Fact:
         site = self._caller.site(frame)
         return {"site": site, "by": f"{site['path']}:{site['line']}" if site else "a plugin's runner"}

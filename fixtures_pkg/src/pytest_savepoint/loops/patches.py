@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
-__all__ = ["Patches"]
+__all__ = ["Patches", "harmless"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def harmless(observe: Function) -> Function:
+    """Let an observation that fails come back with None: our mistake must not become the suite's."""
+
+    @functools.wraps(observe)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return observe(*args, **kwargs)
+        except Exception:  # noqa: BLE001 # whatever it is, the caller's code goes on
+            return None
+
+    return guarded  # type: ignore[return-value] # the same parameters
 
 
 class Patches:

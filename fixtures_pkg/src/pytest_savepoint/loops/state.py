@@ -7,11 +7,12 @@ import logging
 import logging.config
 import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 from pytest_savepoint.evidence import Fact, Recorder
 from pytest_savepoint.loops.frames import Caller
-from pytest_savepoint.loops.patches import Patches
+from pytest_savepoint.loops.patches import Patches, harmless
 
 __all__ = ["State"]
 
@@ -46,16 +47,19 @@ class State:
         """The name of an application of the caller, as it stands in facts."""
         return next((name for name, known in self._applications.items() if known is app and app is not None), None)
 
+    @harmless
     def begin(self) -> None:
         """A test starts."""
         self._before = self.picture()
         self._set_by.clear()
 
+    @harmless
     def fixture_done(self, before: Picture, fixture: Fact | None) -> None:
         """A fixture was set up; what changed since `before` is its doing."""
         for name, _ in _changes(before, self.picture()):
             self._set_by[name] = fixture
 
+    @harmless
     def end(self) -> None:
         """A test is over, with its teardown; what is still changed has leaked."""
         if self._before is None:
@@ -80,13 +84,16 @@ class State:
         def configure(*args: Any, **kwargs: Any) -> Any:
             enabled = {name for name, logger in _loggers() if not logger.disabled}
             result = original(*args, **kwargs)
-            disabled = sorted(name for name, logger in _loggers() if logger.disabled and name in enabled)
-            if disabled:
-                site = self._caller.site(sys._getframe(1))  # noqa: SLF001 # who configured
-                self._recorder.note("logging_disabled", loggers=disabled[:50], site=site)
+            self._note_disabled(enabled, sys._getframe(1))  # noqa: SLF001 # who configured
             return result
 
         return configure
+
+    @harmless
+    def _note_disabled(self, enabled: set[str], frame: FrameType) -> None:
+        disabled = sorted(name for name, logger in _loggers() if logger.disabled and name in enabled)
+        if disabled:
+            self._recorder.note("logging_disabled", loggers=disabled[:200], site=self._caller.site(frame))
 
 
 def _loggers() -> list[tuple[str, logging.Logger]]:

@@ -16,7 +16,7 @@ from sqlalchemy import Engine, event
 from pytest_savepoint.evidence import Fact, Recorder
 from pytest_savepoint.loops.connections import Connections
 from pytest_savepoint.loops.frames import Caller
-from pytest_savepoint.loops.patches import Patches
+from pytest_savepoint.loops.patches import Patches, harmless
 from pytest_savepoint.loops.tasks import Tasks
 
 __all__ = ["Statements"]
@@ -72,17 +72,20 @@ class Statements:
         ]
 
     # -- SQLAlchemy -----------------------------------------------------------------------------------------------
+    @harmless
     def _before_execute(self, connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
         self._note(self._number(connection), statement, sys._getframe(1))  # noqa: SLF001 # the line that sent it
 
+    @harmless
     def _transaction(self, connection: Any, verb: str) -> None:
-        self._note(self._number(connection), verb, sys._getframe(2))  # noqa: SLF001
+        self._note(self._number(connection), verb, sys._getframe(1))  # noqa: SLF001
 
     def _number(self, connection: Any) -> int | None:
         fairy = getattr(connection, "_dbapi_connection", None)
         fact = getattr(fairy, "info", {}).get("savepoint")
         return fact["connection"] if fact else None
 
+    @harmless
     def _on_error(self, context: Any) -> None:
         error = context.original_exception
         sqlstate = _sqlstate(error)
@@ -112,6 +115,7 @@ class Statements:
         return send
 
     # -- both -----------------------------------------------------------------------------------------------------
+    @harmless
     def _note(self, connection: int | None, sql: str, frame: Any) -> None:
         stack = self._caller.stack(frame, 5)
         task = _current_task()

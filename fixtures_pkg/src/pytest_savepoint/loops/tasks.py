@@ -12,7 +12,7 @@ from typing import Any
 from pytest_savepoint.evidence import Fact, Recorder
 from pytest_savepoint.loops.frames import Caller, site_of
 from pytest_savepoint.loops.makers import Loops
-from pytest_savepoint.loops.patches import Patches
+from pytest_savepoint.loops.patches import Patches, harmless
 
 __all__ = ["Tasks"]
 
@@ -53,20 +53,25 @@ class Tasks:
 
     def _watch_errors(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def call_exception_handler(loop: Any, context: dict[str, Any]) -> None:
-            error = context.get("exception")
-            self._recorder.note(
-                "loop_error",
-                message=str(context.get("message"))[:300],
-                type=type(error).__name__ if error is not None else None,
-                error=str(error)[:300],
-                made=self.made(context.get("task") or context.get("future")),
-            )
+            self._note_error(context)
             original(loop, context)
 
         return call_exception_handler
 
+    @harmless
+    def _note_error(self, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        self._recorder.note(
+            "loop_error",
+            message=str(context.get("message"))[:300],
+            type=type(error).__name__ if error is not None else None,
+            error=str(error)[:300],
+            made=self.made(context.get("task") or context.get("future")),
+        )
+
+    @harmless
     def _remember(self, task: Any) -> None:
-        frame = sys._getframe(2)  # noqa: SLF001 # the line that makes the task
+        frame = sys._getframe(3)  # noqa: SLF001 # the line that makes the task
         # A task made by a plugin or a library directly is theirs to end.
         for _ in range(5):
             if self._caller.owns(frame.f_code.co_filename):

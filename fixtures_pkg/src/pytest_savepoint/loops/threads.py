@@ -6,11 +6,12 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 from pytest_savepoint.evidence import Fact, Recorder
 from pytest_savepoint.loops.frames import Caller
-from pytest_savepoint.loops.patches import Patches
+from pytest_savepoint.loops.patches import Patches, harmless
 
 __all__ = ["Threads"]
 
@@ -30,21 +31,25 @@ class Threads:
 
     def _watch(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def start(thread: threading.Thread) -> None:
-            frame = sys._getframe(1)  # noqa: SLF001 # who starts it
-            site = self._caller.site(frame)
-            if site is not None:
-                self._started[thread] = {
-                    "site": site,
-                    "fixture": self._caller.fixture(frame),
-                    "test": self._recorder.test,
-                }
+            self._remember(thread, sys._getframe(1))  # noqa: SLF001 # who starts it
             original(thread)
 
         return start
 
+    @harmless
+    def _remember(self, thread: threading.Thread, frame: FrameType) -> None:
+        site = self._caller.site(frame)
+        if site is not None:
+            self._started[thread] = {
+                "site": site,
+                "fixture": self._caller.fixture(frame),
+                "test": self._recorder.test,
+            }
+
     def of(self, thread: threading.Thread) -> Fact | None:
         return self._started.get(thread)
 
+    @harmless
     def note_left(self) -> None:
         """Record the threads for which the interpreter would wait for ever."""
         executors = sys.modules.get("concurrent.futures.thread")

@@ -13,7 +13,7 @@ from pytest_savepoint.loops.connections import Connections
 from pytest_savepoint.loops.failures import Failures
 from pytest_savepoint.loops.frames import Caller, code_of
 from pytest_savepoint.loops.makers import Loops
-from pytest_savepoint.loops.patches import Patches
+from pytest_savepoint.loops.patches import Patches, harmless
 from pytest_savepoint.loops.reach import reached
 from pytest_savepoint.loops.state import State
 from pytest_savepoint.loops.statements import Statements
@@ -63,6 +63,7 @@ class Watch:
         self.connections.uninstall()
         self._patches.restore()
 
+    @harmless
     def fixture(self, name: str, scope: str, function: Any) -> Fact | None:
         """Remember a fixture's function, so that what happens inside it carries its name."""
         code = code_of(function)
@@ -84,20 +85,24 @@ class Watch:
         self.caller.register_fixture(code, fact)
         return fact
 
+    @harmless
     def with_source(self, fixture: Fact | None, function: Any) -> Fact | None:
         """The same fact with the function's source, for a failure."""
         code = code_of(function)
         return None if fixture is None or code is None else {**self.caller.function(code), **fixture}
 
+    @harmless
     def function(self, function: Any) -> Fact | None:
         """A test's or fixture's function as a fact, with its source."""
         code = code_of(function)
         return None if code is None else self.caller.function(code)
 
+    @harmless
     def reached(self, things: list[Any]) -> Fact:
         """The context variables and loggers that a test's function and fixtures can get at."""
         return reached(things, self.caller)
 
+    @harmless
     def adopt_runner(self, value: Any, scope: str) -> None:
         """Remember the loop of a plugin's runner; older plugins hand out the loop itself."""
         loop = value.get_loop() if hasattr(value, "get_loop") else value
