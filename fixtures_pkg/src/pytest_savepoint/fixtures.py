@@ -36,9 +36,8 @@ def _savepoint_isolation(request: pytest.FixtureRequest) -> Iterator[None]:
     if worker is None or (marker is not None and marker.kwargs.get("isolation") == "none"):
         yield
         return
-    worker.sandbox.enter(request.node.nodeid)
-    yield
-    worker.sandbox.leave()
+    with worker.isolated(request.node.nodeid):
+        yield
 
 
 def _worker(request: pytest.FixtureRequest) -> Worker:
@@ -138,8 +137,9 @@ def client(request: pytest.FixtureRequest, app: Any, db_engine: AsyncEngine) -> 
 def _test_loop_kept_open(request: pytest.FixtureRequest) -> Iterator[None]:
     """Keep the loop of the test until here, so that what lives on it can be shut down there."""
     for name in request.fixturenames:
-        # pytest-asyncio closes the loop with this fixture; one that is set up first is torn down last.
-        if name.endswith("_scoped_runner"):
+        # pytest-asyncio closes the loop with this fixture (before 1.0 named event_loop or "...::<event_loop>"); one that
+        # is set up first is torn down last.
+        if name == "event_loop" or name.endswith(("_scoped_runner", "::<event_loop>")):
             request.getfixturevalue(name)
     if "anyio_backend" not in request.fixturenames:
         yield

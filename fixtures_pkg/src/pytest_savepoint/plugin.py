@@ -25,7 +25,7 @@ from pytest_savepoint.fixtures import WORKER, app, client, database, db_connecti
 from pytest_savepoint.observer import observe
 from pytest_savepoint.options import add_options, read_options
 from pytest_savepoint.settings import Settings
-from pytest_savepoint.worker import Database, Worker, announce, assigned_database, set_database_urls
+from pytest_savepoint.worker import CloneSource, Database, Worker, announce, assigned_database, set_database_urls
 
 __all__ = ["app", "client", "database", "db_connection", "db_engine", "db_session"]
 
@@ -55,19 +55,24 @@ def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) 
 
 def _prepare(config: pytest.Config, settings: Settings) -> None:
     assigned = assigned_database(settings)
-    if assigned is None:
+    if assigned is not None:
+        address, database, source = assigned
+    else:
         run = config.stash[_RUN] = DatabaseRun.open(
             settings, config.rootpath, python=sys.executable, environ=dict(os.environ)
         )
-        address, name, worker = run.server.address, run.database(_ONLY_WORKER), _ONLY_WORKER
-        if not _starts_workers(config):
-            run.create_databases([worker])
-        own = Database.at(address, name=name, worker=worker, template=run.template.name, settings=settings)
-    else:
-        address, own = assigned
-    set_database_urls(address, own.name, settings.database_url_env)
-    if assigned is not None or not _starts_workers(config):
-        config.stash[WORKER] = Worker(address, own, settings)
+        address, source = run.server.address, _source(run)
+        database = Database.at(address, run.database(_ONLY_WORKER), _ONLY_WORKER, source, settings)
+    set_database_urls(address, database.name, settings.database_url_env)
+    if assigned is None and _starts_workers(config):
+        return
+    if assigned is None:
+        config.stash[_RUN].create_databases([_ONLY_WORKER])
+    config.stash[WORKER] = Worker(address, database, source, settings)
+
+
+def _source(run: DatabaseRun) -> CloneSource:
+    return CloneSource(run.id, run.template.name, run.template.carried)
 
 
 def _starts_workers(config: pytest.Config) -> bool:
@@ -106,7 +111,7 @@ def _create_for_workers(run: DatabaseRun, workers: list[str]) -> None:
     missing = [worker for worker in workers if worker not in run.databases]
     if missing:
         run.create_databases(missing)
-        announce(run.server.address, run.id, run.databases, run.template.name)
+        announce(run.server.address, run.databases, _source(run))
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

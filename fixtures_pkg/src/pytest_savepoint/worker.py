@@ -4,20 +4,35 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
 from pytest_savepoint.address import Address
+from pytest_savepoint.background import Background
+from pytest_savepoint.databases.clone import create_clones
+from pytest_savepoint.databases.owned import drop_ours
+from pytest_savepoint.databases.session import session
+from pytest_savepoint.errors import SandboxError
 from pytest_savepoint.isolation.engines import SharedEngines
 from pytest_savepoint.secret import Secret
 from pytest_savepoint.settings import Settings
 
-__all__ = ["Database", "Worker", "announce", "assigned_database", "set_database_urls"]
+__all__ = ["CloneSource", "Database", "Worker", "announce", "assigned_database", "set_database_urls"]
 
 # What the controller hands to its workers, and what xdist names a worker by; both before any conftest is imported.
 _RUN_VARIABLE = "SAVEPOINT_RUN"
 _WORKER_VARIABLE = "PYTEST_XDIST_WORKER"
 _ASYNCPG = "postgresql+asyncpg"
+
+
+@dataclass(frozen=True)
+class CloneSource:
+    """What a worker's database is made from, so that a worker can make its own anew."""
+
+    run_id: str
+    template: str
+    carried: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -34,34 +49,58 @@ class Database:
     """For SQLAlchemy, with the password, and with the driver that the environment's database URL names."""
 
     @classmethod
-    def at(cls, address: Address, *, name: str, worker: str, template: str, settings: Settings) -> Database:
+    def at(cls, address: Address, name: str, worker: str, source: CloneSource, settings: Settings) -> Database:
         url = address.url(name, _scheme(settings.database_url_env[0]) if settings.database_url_env else _ASYNCPG)
-        return cls(name, worker, template, address.host, address.port, address.user, url)
+        return cls(name, worker, source.template, address.host, address.port, address.user, url)
 
 
 class Worker:
     """The state of one process that runs tests."""
 
-    def __init__(self, address: Address, database: Database, settings: Settings) -> None:
+    def __init__(self, address: Address, database: Database, source: CloneSource, settings: Settings) -> None:
         self.database = database
         self.settings = settings
+        self._address = address
+        self._source = source
         self.engines = SharedEngines(address, database.name, timeout=settings.sandbox_timeout)
         self.sandbox = self.engines.sandbox
+
+    @contextmanager
+    def isolated(self, nodeid: str) -> Iterator[None]:
+        """Run one test in the sandbox.
+
+        :raises SandboxError: when the test escaped; the database has been made anew by then.
+        """
+        self.sandbox.enter(nodeid)
+        yield
+        try:
+            self.sandbox.leave()
+        except SandboxError:
+            self.sandbox.close()
+            with Background() as background:
+                background.call(self._make_database_anew())
+            raise
+
+    async def _make_database_anew(self) -> None:
+        async with session(self._address) as connection:
+            await drop_ours(connection, self.database.name)
+        source = self._source
+        await create_clones(self._address, source.template, source.carried, [self.database.name], source.run_id)
 
     def close(self) -> None:
         self.engines.close()
 
 
-def announce(address: Address, run_id: str, names: Mapping[str, str], template: str) -> None:
+def announce(address: Address, names: Mapping[str, str], source: CloneSource) -> None:
     """Put into this process's environment what the workers that xdist starts from it need to know.
 
     :param names: the database of each worker that may be started.
     """
     values = {**asdict(address), "password": address.password.reveal()}
-    os.environ[_RUN_VARIABLE] = json.dumps({"address": values, "id": run_id, "names": dict(names), "template": template})
+    os.environ[_RUN_VARIABLE] = json.dumps({"address": values, "names": dict(names), "source": asdict(source)})
 
 
-def assigned_database(settings: Settings) -> tuple[Address, Database] | None:
+def assigned_database(settings: Settings) -> tuple[Address, Database, CloneSource] | None:
     """The database that the controller of this xdist worker made for it; None in any other process."""
     text, worker = os.environ.get(_RUN_VARIABLE), os.environ.get(_WORKER_VARIABLE)
     if not text or not worker:
@@ -70,8 +109,8 @@ def assigned_database(settings: Settings) -> tuple[Address, Database] | None:
     del os.environ[_RUN_VARIABLE]
     run = json.loads(text)
     address = Address(**{**run["address"], "password": Secret(run["address"]["password"])})
-    names, template = run["names"], run["template"]
-    return address, Database.at(address, name=names[worker], worker=worker, template=template, settings=settings)
+    source = CloneSource(**{**run["source"], "carried": tuple(run["source"]["carried"])})
+    return address, Database.at(address, run["names"][worker], worker, source, settings), source
 
 
 def set_database_urls(address: Address, name: str, variables: tuple[str, ...]) -> None:

@@ -24,7 +24,8 @@ def run_suite(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]
         if isinstance(suite, str):
             shutil.copytree(HERE / "suites" / suite, project, dirs_exist_ok=True)
         else:
-            project.mkdir(exist_ok=True)
+            # A suite of its own tests on the tables and the application of the laws.
+            shutil.copytree(HERE / "suites" / "laws", project, ignore=shutil.ignore_patterns("test_*"), dirs_exist_ok=True)
             for name, text in suite.items():
                 (project / name).write_text(text)
         (project / "pyproject.toml").write_text('[tool.pytest.ini_options]\npythonpath = ["."]\n')

@@ -16,8 +16,10 @@ import asyncpg
 
 from pytest_savepoint.errors import SandboxError
 from pytest_savepoint.isolation.asyncpg_wire import AsyncpgWire
-from pytest_savepoint.isolation.sandbox import Sandbox, Transaction
+from pytest_savepoint.isolation.conflicts import WAY_OUT, own_isolation_level
+from pytest_savepoint.isolation.sandbox import Sandbox
 from pytest_savepoint.isolation.statements import classify
+from pytest_savepoint.isolation.transaction import Transaction
 
 __all__ = ["SharedConnection"]
 
@@ -40,6 +42,8 @@ _DESCRIBE = "select 1"
 
 class SharedConnection:
     """A stand-in for one `asyncpg.Connection` of an engine."""
+
+    belongs_to_no_loop = True
 
     def __init__(self, sandbox: Sandbox, arguments: dict[str, Any]) -> None:
         """
@@ -98,8 +102,7 @@ class SharedConnection:
         if name in _LISTENING:
             raise SandboxError(
                 f"{name}() was called in {self._sandbox.test}: PostgreSQL delivers notifications at COMMIT, and in a "
-                "test that is isolated by a savepoint nothing is really committed.\n"
-                'Mark the test with @pytest.mark.savepoint(isolation="none").'
+                f"test that is isolated by a savepoint nothing is really committed.\nTo hear them, {WAY_OUT}"
             )
         if name in _RUNNING_ON_SERVER:
 
@@ -213,12 +216,7 @@ class _SharedTransaction:
             connection._real_in_transaction = True
             return
         if self._isolation not in (None, "read_committed"):
-            raise SandboxError(
-                f"A session asks for isolation level {self._isolation.replace('_', ' ').upper()} in "
-                f"{connection._sandbox.test}, but all sessions of a test that is isolated by a savepoint share one "
-                "transaction, which has one level.\n"
-                'Mark the test with @pytest.mark.savepoint(isolation="none").'
-            )
+            raise own_isolation_level(self._isolation, connection._sandbox.test)
         connection._begin(read_only=self._readonly)
 
     async def commit(self) -> None:

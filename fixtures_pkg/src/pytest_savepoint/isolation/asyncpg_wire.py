@@ -43,6 +43,7 @@ _TRANSACTION_STATUS = {False: b"I", True: b"T"}
 class _Connection(asyncpg.Connection):  # type: ignore[misc]
     """An asyncpg connection whose look-ups of types are remembered by the wire, because a new loop starts with none."""
 
+    belongs_to_no_loop = True
     __slots__ = ("types",)
     types: dict[Any, Any]
 

@@ -17,6 +17,7 @@ from pytest_savepoint.engines import redirected
 from pytest_savepoint.errors import SandboxError
 from pytest_savepoint.isolation.asyncpg_connection import SharedConnection
 from pytest_savepoint.isolation.asyncpg_wire import AsyncpgWire
+from pytest_savepoint.isolation.conflicts import WAY_OUT
 from pytest_savepoint.isolation.origin import find_origin
 from pytest_savepoint.isolation.sandbox import Sandbox, Wire
 
@@ -61,8 +62,7 @@ class SharedEngines:
                 f"The engine that connects at {find_origin()} in {self.sandbox.test} has {kind} driver "
                 f"({dialect.driver}), whose connection cannot share the transaction that isolates the test: it would "
                 "not see the test's rows, and what it commits would stay.\n"
-                "Use an async engine with asyncpg or psycopg there, or mark the test with "
-                '@pytest.mark.savepoint(isolation="none").'
+                f"Use an async engine with asyncpg or psycopg there, or {WAY_OUT}"
             )
 
     async def _share_asyncpg(self, **parameters: Any) -> SharedConnection:

@@ -12,9 +12,10 @@ from typing import Any
 import psycopg
 from psycopg import pq, sql
 
-from pytest_savepoint.errors import SandboxError
-from pytest_savepoint.isolation.sandbox import Sandbox, Transaction
+from pytest_savepoint.isolation.conflicts import own_isolation_level
+from pytest_savepoint.isolation.sandbox import Sandbox
 from pytest_savepoint.isolation.statements import classify
+from pytest_savepoint.isolation.transaction import Transaction
 
 __all__ = ["PsycopgWire", "SharedAsyncConnection"]
 
@@ -103,6 +104,8 @@ class _SharedServerCursor(psycopg.AsyncServerCursor[Any]):
 class SharedAsyncConnection(psycopg.AsyncConnection[Any]):
     """A stand-in for one `psycopg.AsyncConnection` of an engine."""
 
+    belongs_to_no_loop = True
+
     def __init__(self, sandbox: Sandbox, wire: PsycopgWire, parameters: dict[str, Any]) -> None:
         """
         :param wire: the connection under the sandbox.
@@ -183,11 +186,7 @@ class SharedAsyncConnection(psycopg.AsyncConnection[Any]):
 
     def _set_isolation_level(self, value: Any) -> None:
         if value not in (None, psycopg.IsolationLevel.READ_COMMITTED) and self._sandbox.test is not None:
-            raise SandboxError(
-                f"A session asks for isolation level {value.name.replace('_', ' ')} in {self._sandbox.test}, but all "
-                "sessions of a test that is isolated by a savepoint share one transaction, which has one level.\n"
-                'Mark the test with @pytest.mark.savepoint(isolation="none").'
-            )
+            raise own_isolation_level(value.name, self._sandbox.test)
         self._isolation_level = value
 
     async def set_isolation_level(self, value: Any) -> None:

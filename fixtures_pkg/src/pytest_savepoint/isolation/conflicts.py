@@ -1,0 +1,111 @@
+"""The words for what one connection cannot serve: both parties, why, and the way out."""
+
+from __future__ import annotations
+
+from pytest_savepoint.errors import SandboxError
+from pytest_savepoint.isolation.transaction import Transaction
+
+__all__ = [
+    "WAY_OUT",
+    "broken_by_outer",
+    "commit_was_lost",
+    "connection_was_lost",
+    "drivers_mixed",
+    "needs_rollback",
+    "outer_writes",
+    "own_isolation_level",
+    "raw_control",
+    "test_escaped",
+    "two_loops_at_once",
+    "waited_too_long",
+]
+
+WAY_OUT = 'mark the test with @pytest.mark.savepoint(isolation="none").'
+
+
+def raw_control(transaction: Transaction, test: str | None) -> SandboxError:
+    return SandboxError(
+        f"{transaction} sent raw transaction control (BEGIN, COMMIT, ROLLBACK or PREPARE TRANSACTION as text), which "
+        f"would end the transaction that isolates {test}.\nUse the session's commit() and rollback(), or {WAY_OUT}"
+    )
+
+
+def broken_by_outer(inner: Transaction, outer: Transaction, test: str | None) -> SandboxError:
+    return SandboxError(
+        f"{inner} was nested in {outer}, which has been rolled back in the meantime and took this one's changes with "
+        f"it. On two connections they would be independent, on the one that isolates {test} they must end "
+        f"last-in-first-out.\nCommit the outer session before the inner one begins, or {WAY_OUT}"
+    )
+
+
+def commit_was_lost(outer: Transaction, inner: Transaction, test: str | None) -> SandboxError:
+    return SandboxError(
+        f"{outer} was rolled back after {inner} had committed inside it, so that commit is lost here, while on two "
+        f"connections it would have stayed. What {test} reads from now on would be wrong.\n"
+        f"Commit or close the first session before the second one begins, or {WAY_OUT}"
+    )
+
+
+def outer_writes(outer: Transaction, inner: Transaction, test: str | None) -> SandboxError:
+    return SandboxError(
+        f"{outer} writes while {inner}, which began later, is still open. On two connections that works, on the one "
+        f"that isolates {test} transactions must end last-in-first-out.\n"
+        f"Commit or close the later session first, or {WAY_OUT}"
+    )
+
+
+def waited_too_long(transaction: Transaction, blocker: Transaction, seconds: float, test: str | None) -> SandboxError:
+    return SandboxError(
+        f"{transaction} waited {seconds:g} s for {blocker}, whose transaction is still open with changes that are not "
+        f"committed. On the one connection that isolates {test} only one of them can go on.\n"
+        "Commit or close the first session before other tasks use the database, raise sandbox-timeout, or "
+        f"{WAY_OUT}"
+    )
+
+
+def needs_rollback(transaction: Transaction) -> SandboxError:
+    return SandboxError(
+        f"{transaction} had an error and was not rolled back before another session used the connection; on a "
+        "connection of its own the server would refuse this statement too (current transaction is aborted).\n"
+        f"Call rollback() after the error, or {WAY_OUT}"
+    )
+
+
+def own_isolation_level(level: str, test: str | None) -> SandboxError:
+    return SandboxError(
+        f"A session asks for isolation level {level.replace('_', ' ').upper()} in {test}, but all sessions of a test "
+        f"that is isolated by a savepoint share one transaction, which has one level.\nUse the default level there, "
+        f"or {WAY_OUT}"
+    )
+
+
+def two_loops_at_once(one: object, other: object, test: str | None) -> SandboxError:
+    return SandboxError(
+        f"Two event loops use the database at the same moment in {test}: one statement is under way on {one!r}, "
+        f"another was sent on {other!r}. One connection cannot serve both at once.\n"
+        f"Await the first before the second begins, or {WAY_OUT}"
+    )
+
+
+def drivers_mixed(user: object, wanted: str, present: str, test: str | None) -> SandboxError:
+    return SandboxError(
+        f"The session used at {user} needs the driver {wanted}, while {test} has begun with {present}. One connection "
+        "speaks with one driver, so the two would not see each other's rows.\nUse one driver for all async engines; "
+        "db_session has the driver that the database URL in the environment names, such as postgresql+psycopg://. Or "
+        f"{WAY_OUT}"
+    )
+
+
+def connection_was_lost(test: str | None) -> SandboxError:
+    return SandboxError(
+        f"The server connection that isolates {test} was closed by the server or by the test, and all that the test "
+        f"did before is gone.\nA test that ends its own backend: {WAY_OUT}"
+    )
+
+
+def test_escaped(test: str | None) -> SandboxError:
+    return SandboxError(
+        f"{test} ended the transaction that isolates it, by COMMIT or ROLLBACK inside a longer text or a function, so "
+        "what it did before has stayed; the worker's database was made anew after the test.\n"
+        f"Use the session's commit() and rollback(), or {WAY_OUT}"
+    )
