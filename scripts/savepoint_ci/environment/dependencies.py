@@ -76,8 +76,9 @@ def _poetry(pyproject: dict[str, Any]) -> Callable[[Path, Path], list[Command]]:
 
 def _pdm(pyproject: dict[str, Any]) -> Callable[[Path, Path], list[Command]]:
     chosen = _flags("--group", _extras(pyproject))
+    # With `locked` pdm gets its own dependencies as it was tested with; newer ones have broken it.
     return lambda _python, _scratch: [
-        [UV, "tool", "run", "--from", "pdm>=2,<3", "pdm", "install", "--frozen-lockfile", "--dev", *chosen]
+        [UV, "tool", "run", "--from", "pdm[locked]>=2,<3", "pdm", "install", "--frozen-lockfile", "--dev", *chosen]
     ]
 
 

@@ -1,0 +1,140 @@
+"""A whole run on a real PostgreSQL: nothing configured, nothing left behind, and its failures told apart."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import psutil
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+PYPROJECT = """
+[project]
+name = "thing"
+version = "1"
+[project.optional-dependencies]
+test = ["pytest-asyncio"]
+[tool.savepoint]
+metadata = "models:Base"
+[tool.pytest.ini_options]
+asyncio_mode = "auto"
+pythonpath = ["."]
+"""
+MODELS = """
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+class Base(DeclarativeBase): pass
+
+class Thing(Base):
+    __tablename__ = "thing"
+    id: Mapped[int] = mapped_column(primary_key=True)
+"""
+TESTS = """
+import pytest
+from sqlalchemy import func, select
+from models import Thing
+
+@pytest.mark.parametrize("number", range(4))
+async def test_committed_row_is_gone_afterwards(db_session, number):
+    assert await db_session.scalar(select(func.count(Thing.id))) == 0
+    db_session.add(Thing(id=1))
+    await db_session.commit()
+"""
+KILLS_THE_SERVER = TESTS + """
+async def test_server_is_killed(db_session):
+    import os, pathlib, signal
+    from sqlalchemy import text
+    data = await db_session.scalar(text("show data_directory"))
+    os.kill(int(pathlib.Path(data, "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+
+async def test_comes_after(db_session):
+    await db_session.scalar(select(func.count(Thing.id)))
+"""
+
+
+@pytest.fixture
+def project(tool, tmp_path):
+    (tool.project / "pyproject.toml").write_text(PYPROJECT)
+    tool.write(models=MODELS, test_it=TESTS)
+    # A server of its own: other tests that share the cache have other settings.
+    tool.environ["SAVEPOINT_POSTGRES_SETTINGS"] = f"cluster_name={tool.project.parent.name}"
+    tool.environ["SAVEPOINT_STATE"] = str(tmp_path / "state")
+    return tool
+
+
+def servers(project) -> list[psutil.Process]:
+    """The PostgreSQL servers of this project that run now."""
+    name = project.project.parent.name
+    return [
+        process for process in psutil.process_iter(["name", "cmdline"])
+        if process.info["name"] == "postgres" and any(f"{name}: checkpointer" in word for word in process.info["cmdline"])
+    ]  # fmt: skip
+
+
+def test_project_without_settings_is_green_and_its_server_ends_with_the_run(project):
+    project.environ["SAVEPOINT_COVERAGE"] = "true"
+    done = project.call("run")
+    assert done.returncode == 0, done.stdout
+    report = project.report
+    assert (report["run"]["workers"], report["counts"]["passed"]) == (os.cpu_count(), 4)
+    assert (report["database"]["provider"], report["database"]["template"]["source"]) == ("system", "metadata")
+    assert report["coverage"]["total"] == 100
+    assert set(report["timing"]) == {"provision", "install", "migrate", "test"}
+    assert servers(project) == []
+
+
+def test_steps_one_by_one_do_what_a_run_does(project):
+    for verb in (["configure"], ["provision", "--background"], ["install"], ["migrate"], ["test"], ["report"]):
+        done = project.call(*verb)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert len(servers(project)) == 1
+    assert project.call("verdict").returncode == 0
+    assert project.report["database"]["template"]["hit"] is False
+    assert project.call("clean").returncode == 0
+    assert servers(project) == []
+    assert not (project.project.parent / "state").exists()
+
+
+def test_template_that_cannot_be_built_ends_with_the_code_of_the_database(project):
+    project.write(models="raise RuntimeError('no models today')\n")
+    done = project.call("run")
+    assert (done.returncode, project.report["result"]) == (3, "database"), done.stdout
+    assert project.report["failure"]["step"] == "migrate"
+    assert "no models today" in project.report["failure"]["message"]
+
+
+def test_server_that_cannot_be_had_ends_with_the_code_of_the_database(project):
+    done = project.call("run", "--postgres-version", "99", "--provider", "system")
+    assert (done.returncode, project.report["failure"]["step"]) == (3, "provision"), done.stdout
+
+
+def test_failure_in_the_background_is_told_by_the_step_that_waits(project):
+    assert project.call("provision", "--background", "--postgres-version", "99", "--provider", "system").returncode == 0
+    done = project.call("migrate")
+    assert done.returncode == 3
+    assert "The provider system is not possible" in done.stdout
+
+
+def test_killed_server_costs_the_tests_after_it_and_is_named(project):
+    project.write(test_it=KILLS_THE_SERVER)
+    done = project.call("run", "--workers", "0")
+    assert (done.returncode, project.report["result"]) == (3, "database"), done.stdout
+    assert "stopped answering while the suite ran" in project.report["failure"]["message"]
+    assert project.report["counts"]["passed"] >= 4
+    assert project.call("run", "--workers", "0", "--", "-k", "committed").returncode == 0, "the next run works"
+
+
+def test_killed_run_leaves_nothing_that_clean_does_not_take(project, tmp_path):
+    pipe = tmp_path / "started"
+    os.mkfifo(pipe)
+    project.write(test_it=f"import pathlib, threading\n{TESTS}\ndef test_z():\n    pathlib.Path({str(pipe)!r}).write_text('now'); threading.Event().wait(60)\n")
+    process = project.start("run", "--workers", "0")
+    assert pipe.read_text() == "now"
+    for victim in (*psutil.Process(process.pid).children(recursive=True), process):
+        if victim.pid == process.pid or "pytest" in victim.cmdline():
+            os.kill(victim.pid, signal.SIGKILL)
+    process.communicate()
+    assert project.call("clean").returncode == 0
+    assert servers(project) == []
