@@ -35,6 +35,7 @@ create_database() {
 }
 
 run_script() {
+    # shellcheck disable=SC1090 # which script that is depends on the caller
     case $1 in
     *.sh) if [[ -x $1 ]]; then "$1"; else . "$1"; fi ;;
     *.sql) sql --file "$1" ;;
