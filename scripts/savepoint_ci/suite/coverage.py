@@ -28,6 +28,7 @@ _NOT_INSTALLED = (
     "Coverage was not measured: {} is not installed for {}. Add pytest-cov to your test dependencies, or set "
     "coverage = false."
 )
+_CONFIG = "coverage.toml"
 _OLDEST = (6, 2)
 _TOO_OLD = (
     "Coverage was not measured: coverage.py {} cannot follow greenlets and threads together. Install coverage.py 6.2 "
@@ -100,7 +101,7 @@ def plan_coverage(
     core = environ.get("COVERAGE_CORE", "")
     data_file = folder / "data"
     text, more = merge(caller, own, project=project, data_file=data_file, core_variable=core)
-    config = folder / "coverage.toml"
+    config = folder / _CONFIG
     config.write_text(text, encoding="utf-8")
     environment = {"COVERAGE_FILE": str(data_file)}
     if core and caller.has_c_tracer:
@@ -120,19 +121,16 @@ def collect_coverage(
     :param environ: the job's environment; it names the pull request.
     """
     folder = _folder(report_folder)
+    if not (folder / _CONFIG).exists():
+        return CollectedCoverage(coverage=None)  # the plan has said why
     if not any(folder.glob("data*")):
         reason = "pytest ended before it had measured anything, or was called with --no-cov."
         return CollectedCoverage(coverage=None, warnings=(f"There is no coverage data: {reason}",))
-    warnings: list[str] = []
-    changed: dict[str, list[int]] | None = None
     # Tests may have changed git's configuration, and coverage plugins are the caller's code, too.
     safe = {name: text for name, text in environ.items() if name not in WITHHELD}
-    try:
-        changed = changed_lines(project, compare_to=settings.compare_to, environ=safe)
-    except NoBaseError as error:
-        warnings.append(f"Coverage of the changed lines is not known: {error}")
+    changed, warnings = _changed_lines(settings, project, safe)
     request = {
-        "config_file": str(folder / "coverage.toml"),
+        "config_file": str(folder / _CONFIG),
         "xml": str(folder.parent / "coverage.xml"),
         "changed": changed or {},
     }
@@ -148,6 +146,17 @@ def collect_coverage(
     if changed is not None:
         measured = replace(measured, diff=_patch(answer))
     return CollectedCoverage(coverage=measured, fail_under=answer["fail_under"], warnings=tuple(warnings))
+
+
+def _changed_lines(
+    settings: Settings, project: Path, environ: Mapping[str, str]
+) -> tuple[dict[str, list[int]] | None, list[str]]:
+    try:
+        return changed_lines(project, compare_to=settings.compare_to, environ=environ), []
+    except NoBaseError as error:
+        # On a laptop nobody has asked for it.
+        asked = settings.compare_to or settings.patch_coverage_fail_under is not None or environ.get("GITHUB_ACTIONS")
+        return None, [f"Coverage of the changed lines is not known: {error}"] if asked else []
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pytest_savepoint.errors import SavepointError
 
-from savepoint_ci.github.event import Event, read_event
+from savepoint_ci.github.event import Event, EventError, read_event
 
 __all__ = ["Git", "GitError", "NoBaseError", "find_base"]
 
@@ -83,7 +83,10 @@ def find_base(git: Git, *, compare_to: str, environ: Mapping[str, str]) -> str:
         raise NoBaseError("the git repository has no commit yet.")
     if compare_to:
         return _merge_base(git, compare_to, of="compare-to")
-    event = read_event(environ)
+    try:
+        event = read_event(environ)
+    except EventError as error:
+        raise NoBaseError(str(error)) from None
     if parent := _merged_into(git, event, environ):
         _have(git, parent)
         return parent

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from pytest_savepoint.settings import read_settings
-from savepoint_ci.suite.coverage import collect_coverage, plan_coverage
+from savepoint_ci.suite.coverage import CollectedCoverage, collect_coverage, plan_coverage
 
 APP = """
     import asyncio
@@ -183,9 +183,13 @@ def test_cobertura_file_is_written(measured):
     } >= {"app/core.py", "app/command.py"}
 
 
-def test_without_git_changed_lines_are_null_with_a_reason(measured):
-    assert measured[1].coverage.diff is None
-    assert any("not in a git repository" in text for text in measured[1].warnings)
+def test_unknown_base_gives_null_and_a_reason_where_somebody_asked(measured):
+    project, unasked = measured
+    assert unasked.coverage.diff is None
+    assert unasked.warnings == ()
+    asked = project.collect(compare_to="main")
+    assert asked.coverage == unasked.coverage
+    assert "not in a git repository" in asked.warnings[0]
 
 
 def test_data_is_read_again_with_the_same_result(measured):
@@ -342,3 +346,4 @@ def test_environment_without_pytest_cov_is_told(project, tmp_path):
     plan = plan_coverage(tmp_path / "bare" / "bin" / "python", project.folder, project.report, environ=project.environ)
     assert plan.arguments == ()
     assert "pytest_cov is not installed" in plan.warnings[0]
+    assert project.collect() == CollectedCoverage(coverage=None)

@@ -126,6 +126,14 @@ def test_name_that_does_not_exist_is_told(repository):
         base_of(repository, compare_to="nowhere")
 
 
+def test_unreadable_event_is_told(repository, tmp_path):
+    repository.commit()
+    (tmp_path / "event.json").write_text("garbage")
+    environ = {**repository.environ, "GITHUB_ACTIONS": "true", "GITHUB_EVENT_PATH": str(tmp_path / "event.json")}
+    with pytest.raises(NoBaseError, match="not an event as GitHub documents it"):
+        base_of(repository, environ)
+
+
 def test_folder_without_git_is_told(tmp_path, repository):
     (tmp_path / "plain").mkdir()
     with pytest.raises(NoBaseError, match="not in a git repository"):
