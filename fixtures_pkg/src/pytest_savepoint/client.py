@@ -18,9 +18,7 @@ class AppTransport(httpx.ASGITransport):
     """httpx's ASGI transport, which does not run the lifespan, with the lifespan."""
 
     def __init__(self, app: App) -> None:
-        """
-        :param app: the ASGI application under test.
-        """
+        """:param app: the ASGI application under test."""
         super().__init__(app=self._call)
         self._app = app
         self._lifespan: _Lifespan | None = None
@@ -87,7 +85,7 @@ class _Lifespan:
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self.state}
         try:
             await self._app(scope, self._inbox.get, self._send)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 # whatever the application raises is the caller's to see
             # Before the start-up was answered this says "no lifespan here", as the ASGI specification has it.
             if self._started.done():
                 _settle(self._stopped, error)

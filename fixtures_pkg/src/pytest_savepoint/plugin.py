@@ -13,7 +13,6 @@ import inspect
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -29,7 +28,7 @@ from pytest_savepoint.worker import CloneSource, Database, Worker, announce, ass
 
 __all__ = ["app", "client", "database", "db_connection", "db_engine", "db_session"]
 
-_savepoint_isolation = fixtures._savepoint_isolation
+_savepoint_isolation = fixtures._savepoint_isolation  # noqa: SLF001 # pytest finds it by this name here
 _SETTINGS = pytest.StashKey[Settings]()
 _RUN = pytest.StashKey[DatabaseRun]()
 _ONLY_WORKER = "main"
@@ -40,7 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Have the database ready before a conftest imports the application."""
     options = early_config.known_args_namespace
     if options.help or options.version:

@@ -279,7 +279,7 @@ def read_settings(
         except ValueError as wanted:
             shown = "***" if setting.secret else repr(raw)
             faults.append(f"{setting.kebab} is {shown} (from {source}); it takes {wanted}.")
-    faults += _faults_between(values, sources)
+    faults += _faults_between(values)
     if faults:
         raise SettingsError("\n".join(faults))
     return Settings(values, sources)
@@ -316,7 +316,7 @@ def _pyproject_table(project: Path) -> tuple[dict[str, object], list[str]]:
     return {name: value for name, value in table.items() if name in known}, faults
 
 
-def _faults_between(values: Mapping[str, Any], sources: Mapping[str, str]) -> list[str]:
+def _faults_between(values: Mapping[str, Any]) -> list[str]:
     faults = []
     if values.get("provider") == "url" and not values.get("server_url"):
         faults.append("provider is url, but server-url is empty; set SAVEPOINT_SERVER_URL.")

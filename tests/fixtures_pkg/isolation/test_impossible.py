@@ -82,7 +82,7 @@ async def test_neighbour_is_not_disturbed():
 }
 NAMED = {
     "test_rollback_around_a_commit": r"shop\.py:\d+ in store .* had committed inside it, so that commit is lost",
-    "test_unrelated_task_waits_for_an_open_transaction": r"shop\.py:\d+ in store .* waited 1 s for .* test_impossible\.py:\d+",
+    "test_unrelated_task_waits_for_an_open_transaction": r"shop\.py:\d+ in store .* waited 1 s for .*test_impossible\.py:\d+",
     "test_outer_writes_while_inner_is_open": r"must end last-in-first-out",
     "test_raw_commit": r"raw transaction control",
     "test_own_isolation_level": r"asks for isolation level SERIALIZABLE",

@@ -71,10 +71,7 @@ PLUGINS = {
         'pytestmark = pytest.mark.asyncio(loop_scope="module")', ["-o", "asyncio_mode=strict"],
     ),
     "anyio": (
-        "pytestmark = pytest.mark.anyio\n"
-        "@pytest.fixture\n"
-        "def anyio_backend():\n"
-        '    return "asyncio"\n', ["-p", "no:asyncio"],
+        'pytestmark = pytest.mark.anyio\nanyio_backend = pytest.fixture(lambda: "asyncio")\n', ["-p", "no:asyncio"],
     ),
 }  # fmt: skip
 IMPORTS = """

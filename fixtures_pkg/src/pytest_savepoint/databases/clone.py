@@ -49,7 +49,7 @@ async def carried_over(connection: Connection, template: str) -> tuple[str, ...]
         whose = f"role {quoted(role)} in database" if role else "database"
         path = ".".join(quoted(part) for part in name.split("."))
         statements.append(f"alter {whose} {{database}} set {path} to {_value(name, value)}")
-    owner, is_ours, has_grants = await connection.fetchrow(_OWNER, template)  # type: ignore[misc] # the template exists
+    owner, is_ours, has_grants = await connection.fetchrow(_OWNER, template)
     if has_grants:
         statements.append("revoke all on database {database} from public")
         statements.append(f"revoke all on database {{database}} from {quoted(owner)}")
@@ -100,5 +100,5 @@ async def _create(connection: Connection, template: str, carried: Sequence[str],
 
 
 def _version(connection: Connection) -> int:
-    version = connection.get_server_version()
-    return version.major * 10_000
+    major: int = connection.get_server_version().major
+    return major * 10_000

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TypeAlias
 
 import asyncpg
 
 from pytest_savepoint.address import MAINTENANCE_DATABASE, Address
 
-if TYPE_CHECKING:
-    # asyncpg's classes are generic for type checkers only.
-    Connection = asyncpg.Connection[asyncpg.Record]
-else:
-    Connection = asyncpg.Connection
+# In quotes because asyncpg's classes are generic for type checkers only.
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 __all__ = ["Connection", "connect", "session"]
 

@@ -46,9 +46,7 @@ class SharedConnection:
     belongs_to_no_loop = True
 
     def __init__(self, sandbox: Sandbox, arguments: dict[str, Any]) -> None:
-        """
-        :param arguments: what `asyncpg.connect` takes to reach the worker's database, for use outside of tests.
-        """
+        """:param arguments: what `asyncpg.connect` takes to reach the worker's database, for use outside of tests."""
         self._sandbox = sandbox
         self._arguments = arguments
         self._transaction: Transaction | None = None
@@ -71,7 +69,7 @@ class SharedConnection:
 
     # -- statements ------------------------------------------------------------------------------------------------
 
-    async def prepare(self, query: str, *, name: str | None = None, **options: Any) -> _SharedStatement:
+    async def prepare(self, query: str, **_options: Any) -> _SharedStatement:
         statement = _SharedStatement(self, query)
         await statement.describe()
         return statement
@@ -181,7 +179,7 @@ class SharedConnection:
     def is_closed(self) -> bool:
         return self._closed
 
-    async def close(self, *, timeout: float | None = None) -> None:
+    async def close(self, **_options: Any) -> None:
         self._closed = True
         await self._end(self._sandbox.rollback)
         if self._real is not None:

@@ -47,7 +47,7 @@ class SharedEngines:
     async def _open_asyncpg(self) -> AsyncpgWire:
         return await AsyncpgWire.open(self._address.connect_arguments(self._database))
 
-    def _lead(self, dialect: Dialect, record: Any, arguments: list[Any], parameters: dict[str, Any]) -> None:
+    def _lead(self, dialect: Dialect, _record: Any, arguments: list[Any], parameters: dict[str, Any]) -> None:
         if dialect.name != "postgresql":
             return
         arguments.clear()

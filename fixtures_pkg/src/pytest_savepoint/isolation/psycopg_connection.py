@@ -51,7 +51,7 @@ class PsycopgWire:
         """Which statements the server has prepared: one list for all stand-ins, as they share its names."""
         return self._connection._prepared
 
-    async def connection(self, *, in_transaction: bool) -> psycopg.AsyncConnection[Any]:
+    async def connection(self, *, in_transaction: bool) -> psycopg.AsyncConnection[Any]:  # noqa: ARG002 # asked by `Wire`
         return self._connection
 
     async def execute(self, text: str) -> None:

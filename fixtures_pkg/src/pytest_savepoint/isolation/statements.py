@@ -14,15 +14,18 @@ _FIRST_WORDS = re.compile(r"\s*\(*\s*(\w+)(?:\s+(\w+))?")
 _CALL = re.compile(r"\b([a-z_][\w.]*)\s*\(")
 _WRITE_WORD = re.compile(r"\b(insert|update|delete|merge|into|share|call)\b")
 # Words and functions of a reading SELECT that may stand before a parenthesis. A function that is not here might write.
-_PURE = frozenset(
-    "select from where and or not in exists any some all as on using join lateral values over filter with partition by "
-    "order group having limit offset union intersect except then when else between cast coalesce nullif greatest least "
-    "count sum avg min max array_agg string_agg json_agg jsonb_agg bool_and bool_or row_number rank dense_rank lag lead "
-    "lower upper length trim substring position replace concat left right round abs ceil floor now date_trunc extract "
-    "to_char to_tsvector to_tsquery similarity array row numeric varchar char timestamp interval unnest generate_series "
-    "json_build_object jsonb_build_object row_to_json to_json to_jsonb date_part current_setting version "
-    "pg_backend_pid pg_catalog.version current_schema char_length".split()
-)
+_PURE = frozenset({
+    "abs", "all", "and", "any", "array", "array_agg", "as", "avg", "between", "bool_and", "bool_or", "by", "cast",
+    "ceil", "char", "char_length", "coalesce", "concat", "count", "current_schema", "current_setting", "date_part",
+    "date_trunc", "dense_rank", "else", "except", "exists", "extract", "filter", "floor", "from", "generate_series",
+    "greatest", "group", "having", "in", "intersect", "interval", "join", "json_agg", "json_build_object",
+    "jsonb_agg", "jsonb_build_object", "lag", "lateral", "lead", "least", "left", "length", "limit", "lower", "max",
+    "min", "not", "now", "nullif", "numeric", "offset", "on", "or", "order", "over", "partition", "pg_backend_pid",
+    "pg_catalog.version", "position", "rank", "replace", "right", "round", "row", "row_number", "row_to_json",
+    "select", "similarity", "some", "string_agg", "substring", "sum", "then", "timestamp", "to_char", "to_json",
+    "to_jsonb", "to_tsquery", "to_tsvector", "trim", "union", "unnest", "upper", "using", "values", "varchar",
+    "version", "when", "where", "with",
+})  # fmt: skip
 _READERS = frozenset({"select", "with", "values", "table", "show"})
 _ENDINGS = frozenset({"commit", "end", "abort", "begin", "start"})
 _SESSION_STATE = re.compile(r"advisory_lock|\blisten\b|with\s+hold", re.IGNORECASE)

@@ -1,11 +1,11 @@
 """An application's database module: its engine is made at import, with a URL that leads nowhere."""
 
+import os
+
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-
-import os
 
 engine = create_async_engine(f"postgresql+{os.environ.get('LAWS_DRIVER', 'asyncpg')}://nobody@nowhere.invalid/nothing")
 Session = async_sessionmaker(engine, expire_on_commit=False)

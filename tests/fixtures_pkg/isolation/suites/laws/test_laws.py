@@ -111,7 +111,7 @@ async def test_swallowed_error_makes_commit_a_rollback_as_in_production():
 async def test_begin_nested_rolls_back_to_its_savepoint_only(db_session):
     db_session.add(Crate(label="kept"))
     await db_session.flush()
-    with pytest.raises(ValueError, match="on purpose"):
+    with pytest.raises(ValueError, match="on purpose"):  # noqa: PT012 # the block is what is rolled back
         async with db_session.begin_nested():
             db_session.add(Crate(label="dropped"))
             await db_session.flush()
@@ -214,9 +214,9 @@ async def test_session_used_after_rollback_of_a_failed_read(db_session):
 
 async def test_read_only_transaction_refuses_writes_and_ends():
     async with shop.engine.connect() as connection:
-        connection = await connection.execution_options(postgresql_readonly=True)
+        read_only = await connection.execution_options(postgresql_readonly=True)
         with pytest.raises(Exception, match="read-only"):
-            await connection.execute(text("INSERT INTO crate (label) VALUES ('x')"))
+            await read_only.execute(text("INSERT INTO crate (label) VALUES ('x')"))
     await store("apples")
     assert await count() == 1
 
