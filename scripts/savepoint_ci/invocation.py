@@ -15,7 +15,7 @@ from savepoint_ci.state import Failed, State
 
 __all__ = ["Invocation", "attempt"]
 
-_ORDER = ("provision", "install", "migrate", "test")
+_ORDER = ("provision", "install", "migrate", "test", "server")
 
 
 @dataclass(frozen=True, kw_only=True)

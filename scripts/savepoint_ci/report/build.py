@@ -46,7 +46,7 @@ from savepoint_ci.report.text import clean_block, clean_line, cut
 
 __all__ = ["build_report"]
 
-_DATABASE_STEPS = ("provision", "migrate")
+_DATABASE_STEPS = ("provision", "migrate", "server")
 _INTERRUPTED = (2, 130, -2, -15)
 """pytest's own code for Ctrl-C, the shell's, and the signals INT and TERM."""
 

@@ -34,7 +34,10 @@ def headline(report: Report) -> str:
             )
             text = f"{_ran(report)} passed, but {failed}"
         case "database":
+            ran = counts.get("total", 0) - counts.get("not_run", 0)
             text = f"no test ran: the database was not ready ({_step(report)} failed)"
+            if ran:
+                text = f"the database was lost while {plural(ran, 'test')} ran"
         case "error":
             text = f"no result: the step {_step(report)} failed"
         case "interrupted":

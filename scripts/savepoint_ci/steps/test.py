@@ -17,7 +17,7 @@ from pytest_savepoint.errors import ExitCode, SavepointError, ServerError
 
 from savepoint_ci.invocation import Invocation
 from savepoint_ci.report.text import clean_block
-from savepoint_ci.state import Provisioned, Tested
+from savepoint_ci.state import Failed, Provisioned, Tested
 from savepoint_ci.steps.install import callers_python
 from savepoint_ci.steps.provision import wait_for_server
 from savepoint_ci.suite.command import suite_command, suite_environment
@@ -51,10 +51,12 @@ def test(invocation: Invocation) -> ExitCode:
         return ExitCode.INTERRUPTED
     _refuse_nothing(tested, invocation)
     if tested.pytest_exit and provisioned.url and not _answers(provisioned.url):
-        raise ServerError(
+        message = (
             f"The PostgreSQL server ({provisioned.provider}) stopped answering while the suite ran.\n"
             "Something ended it: look for a kill for lack of memory, or for another program that stops servers."
         )
+        invocation.state.save(Failed(step="server", message=message))
+        raise ServerError(message)
     return ExitCode.TESTS_FAILED if tested.pytest_exit else ExitCode.GREEN
 
 

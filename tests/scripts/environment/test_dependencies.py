@@ -45,7 +45,7 @@ def test_lock_file_wins_over_everything_else(project):
     assert detect_dependencies(folder).source == "uv.lock"
     export, install = words(folder)
     assert export[:3] == ["uv", "export", "--frozen"]
-    assert [("--group", "dev"), ("--extra", "test")] == list(zip(export[-6:-2:2], export[-5:-2:2], strict=True))
+    assert list(zip(export[-6:-2:2], export[-5:-2:2], strict=True)) == [("--group", "dev"), ("--extra", "test")]
     assert install == ["uv", "pip", "install", "--python", "/env/bin/python", "-r", "/scratch/exported.txt"]
 
 
@@ -73,7 +73,7 @@ def test_requirements_and_the_groups_of_pyproject_are_installed_together(project
 
 def test_project_that_is_a_package_is_installed_itself(project):
     folder = project(pyproject_toml=PYPROJECT + '[build-system]\nrequires = ["hatchling"]\n')
-    assert ["-e", ".[test]"] == words(folder)[0][5:7]
+    assert words(folder)[0][5:7] == ["-e", ".[test]"]
 
 
 def test_file_that_a_requirements_file_includes_decides_too(project):
@@ -86,5 +86,5 @@ def test_project_without_any_file_needs_nothing(project):
 
 
 def test_broken_pyproject_is_named(project):
-    with pytest.raises(SavepointError, match="pyproject.toml cannot be read"):
+    with pytest.raises(SavepointError, match=r"pyproject\.toml cannot be read"):
         detect_dependencies(project(pyproject_toml="[project"))
