@@ -66,11 +66,11 @@ class PlainDisplay:
         self._failures_shown = len(tally.failures)
         now = time.monotonic()
         part = tally.done / tally.total if tally.total else 0.0
-        if tally.done and (
-            now - self._last_line >= SECONDS_BETWEEN_LINES or part - self._last_part >= PART_BETWEEN_LINES
-        ):
+        is_due = now - self._last_line >= SECONDS_BETWEEN_LINES or part - self._last_part >= PART_BETWEEN_LINES
+        is_last = part == 1 and self._last_part < 1
+        if tally.done and (is_due or is_last):
             self._last_line, self._last_part = now, part
-            self.say(f"  {_summary(tally)}")
+            self.say(f"  {tally.done} of {tally.total} tests done, {_note(tally)}")
 
 
 class LiveDisplay:
@@ -115,10 +115,6 @@ class LiveDisplay:
 def _note(tally: Tally) -> str:
     left = tally.seconds_left
     return f"{len(tally.failures)} failed" + ("" if left is None else f", about {_duration(left)} left")
-
-
-def _summary(tally: Tally) -> str:
-    return f"{tally.done} of {tally.total} tests done, {_note(tally)}"
 
 
 def _duration(seconds: float) -> str:

@@ -24,6 +24,7 @@ class Tool:
     project: Path
     environ: dict[str, str] = field(repr=False)
     python: str = sys.executable
+    launcher: Path = LAUNCHER
 
     def write(self, **files: str) -> None:
         for name, text in files.items():
@@ -36,7 +37,7 @@ class Tool:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [self.python, LAUNCHER, *arguments], cwd=self.project, env=self.environ, text=True,
+            [self.python, self.launcher, *arguments], cwd=self.project, env=self.environ, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 
