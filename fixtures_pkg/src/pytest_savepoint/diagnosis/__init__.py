@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from pytest_savepoint.diagnosis import connections, framework, loops, order, sessions, tasks, timing
 from pytest_savepoint.diagnosis.finding import CODES, Culprit, Finding, merged, shown
@@ -10,7 +10,9 @@ from pytest_savepoint.diagnosis.record import Fact, Record
 
 __all__ = ["CODES", "Culprit", "Finding", "diagnose", "shown"]
 
-_RULES = (
+Rule = Callable[[Record], Iterator[Finding]]
+
+_RULES: tuple[Rule, ...] = (
     *loops.RULES,
     *connections.RULES,
     *sessions.RULES,
@@ -28,10 +30,12 @@ def diagnose(facts: Iterable[Fact], *, on_fault: Callable[[str], None]) -> list[
     :param on_fault: told when a rule of ours fails; the others still speak.
     """
     record = Record(facts)
-    found: list[Finding] = []
-    for rule in _RULES:
-        try:
-            found += rule(record)
-        except Exception as error:  # noqa: BLE001 # one broken rule must not hide what the others see
-            on_fault(f"the rule {rule.__name__.strip('_')} failed: {type(error).__name__}: {error}")
-    return merged(found)
+    return merged(finding for rule in _RULES for finding in _apply(rule, record, on_fault))
+
+
+def _apply(rule: Rule, record: Record, on_fault: Callable[[str], None]) -> list[Finding]:
+    try:
+        return list(rule(record))
+    except Exception as error:  # noqa: BLE001 # one broken rule must not hide what the others see
+        on_fault(f"the rule {rule.__name__.strip('_')} failed: {type(error).__name__}: {error}")
+        return []

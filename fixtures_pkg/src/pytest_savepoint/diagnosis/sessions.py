@@ -20,7 +20,7 @@ from pytest_savepoint.diagnosis.record import (
 
 __all__ = ["RULES", "SESSION_MADE"]
 
-SESSION_MADE = r"(?i)session\w*\s*\(|sessionmaker"
+SESSION_MADE = r"(?i)^(?!\s*(async\s+)?def\b).*(session\w*\s*\(|sessionmaker)"
 _ABORTED = "25P02"
 _BUSY = "another operation is in progress"
 _SESSIONS = (
