@@ -32,7 +32,7 @@ WAYS = [
     ("ctrace", "", True), ("ctrace", "greenlet", True), ("ctrace", "greenlet,thread", True), ("pytrace", "", True),
     ("sysmon", "", False),
 ]
-LOADS: dict[str, dict[str, str]] = {"test_measured.py": {"MEASURED_REPEAT": "10"}, "letters.py": {}}
+LOADS: dict[str, dict[str, str]] = {"test_measured.py": {"MEASURED_REPEAT": "5"}, "letters.py": {}}
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_asyn
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 from sqlalchemy.pool import NullPool
 
-SCHEMA = "measured_" + os.environ.get("PYTEST_XDIST_WORKER", "main")
+SCHEMA = f"measured_{os.getpid()}"
 engine = create_async_engine(
     os.environ["DATABASE_URL"],
     poolclass=NullPool,

@@ -15,7 +15,7 @@ from typing import Any
 
 __all__ = ["CallerCoverage", "OwnArguments", "default_sources", "merge", "own_arguments"]
 
-_DEFAULT_OMIT = ["*/tests/*", "*/test/*", "*/test_*.py", "*_test.py", "*/conftest.py"]
+_DEFAULT_OMIT = ("tests/*", "test/*", "test_*.py", "*_test.py", "conftest.py")
 _NO_SOURCE = re.compile(r"[._].*|tests?|testing|docs?|examples?|bench.*|build|dist|node_modules|venv|env|site-packages")
 _NO_MODULE = re.compile(r"test_.*|.*_test|conftest|setup|noxfile|tasks|dodo")
 _GREENLETS = {"greenlet", "gevent", "eventlet"}
@@ -87,7 +87,8 @@ def merge(
         options["run:source"] = list(own.sources)
     if not any(options.get(f"run:{name}") for name in ("source", "source_pkgs", "source_dirs", "include")):
         options["run:source"] = default_sources(project)
-        options.setdefault("run:omit", _DEFAULT_OMIT)
+        # The project itself may stand in a folder called tests.
+        options.setdefault("run:omit", [f"{project.absolute()}/**/{pattern}" for pattern in _DEFAULT_OMIT])
     for name in ("run:omit", "run:include"):
         # A subprocess in another folder would take them for patterns of that folder.
         options[name] = [_absolute(pattern, project) for pattern in options.get(name) or ()]

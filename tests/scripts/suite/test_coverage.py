@@ -70,6 +70,9 @@ FILES = {
     "app/core.py": APP,
     "app/command.py": "done = 1\n",
     "app/unused.py": "x = 1\n",
+    "app/tests/deep/test_inner.py": "def test_inner():\n    pass\n",
+    "app/tests/deep/__init__.py": "",
+    "app/tests/__init__.py": "",
     "tests/test_app.py": TESTS,
     "pytest.ini": "[pytest]\npythonpath = .\n",
 }
@@ -137,7 +140,7 @@ def project(tmp_path):
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
-    project = Project(tmp_path_factory.mktemp("measured")).write(FILES)
+    project = Project(tmp_path_factory.mktemp("measured") / "tests" / "project").write(FILES)
     plan, done = project.run()
     assert done.returncode == 0, done.stdout + done.stderr
     assert plan.warnings == ()

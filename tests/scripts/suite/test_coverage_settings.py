@@ -96,7 +96,7 @@ def test_without_the_c_tracer_greenlet_is_not_asked_for(tmp_path):
 
 def test_timid_is_overruled(tmp_path):
     text, warnings = merged(tmp_path, options={"run:timid": True, "run:concurrency": ["greenlet", "thread"]})
-    assert "timid" not in text
+    assert '"timid"' not in text
     assert "the core pytrace" in warnings[0]
 
 
