@@ -150,10 +150,15 @@ class Sandbox:
                 raise conflicts.waited_too_long(transaction, blocker, self._timeout, self.test)
 
     async def commit(self, transaction: Transaction) -> None:
-        """Make a transaction's changes independent of every later rollback in this test."""
+        """Make a transaction's changes independent of every later rollback in this test.
+
+        :raises SandboxError: when the rollback of a transaction around it has taken its changes.
+        """
         if transaction.failed:
             # PostgreSQL answers COMMIT in a failed transaction with ROLLBACK.
             await self.rollback(transaction)
+        elif transaction.broken_by is not None:
+            raise conflicts.broken_by_outer(transaction, transaction.broken_by, self.test)
         elif transaction.level is None:
             transaction.end()
         else:
