@@ -4,6 +4,7 @@ import asyncio
 
 import measured
 import pytest
+from sqlalchemy import event
 
 
 async def test_created_shelf_is_read(client):
@@ -51,8 +52,10 @@ async def test_broken(client):
 
 
 async def test_cancelled():
+    asleep = asyncio.Event()
+    event.listen(measured.engine.sync_engine, "before_cursor_execute", lambda *_: asleep.set(), once=True)
     task = asyncio.create_task(measured.cancelled())
-    await asyncio.sleep(0.2)
+    await asleep.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
