@@ -243,6 +243,8 @@ class _SharedStatement:
         self._connection = connection
         self._query = query
         self._inner: Any = None
+        self._prepared_on: asyncpg.Connection | None = None
+        """The real connection of `_inner`; None when it is the sandbox's."""
         self._status = ""
 
     async def describe(self) -> None:
@@ -254,9 +256,9 @@ class _SharedStatement:
 
     async def _find(self, connection: asyncpg.Connection) -> Any:
         if self._connection._in_sandbox:
-            self._inner = await self._connection._wire.prepared(self._query)
-        elif self._inner is None:
-            self._inner = await connection.prepare(self._query)
+            self._inner, self._prepared_on = await self._connection._wire.prepared(self._query), None
+        elif self._prepared_on is not connection:
+            self._inner, self._prepared_on = await connection.prepare(self._query), connection
         return self._inner
 
     async def _call(self, method: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
