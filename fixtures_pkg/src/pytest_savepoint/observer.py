@@ -11,24 +11,36 @@ from typing import Any
 
 import pytest
 
+from pytest_savepoint.evidence import Recorder
+from pytest_savepoint.loops.watch import Watch
 from pytest_savepoint.scribe import HANDED_OVER, Scribe
 from pytest_savepoint.witness import Witness
 
-__all__ = ["observe"]
+__all__ = ["observe", "start_watching"]
+
+_WATCH = pytest.StashKey[Watch]()
+
+
+def start_watching(config: pytest.Config) -> None:
+    """Watch this process from now on; before the first conftest is imported, since it may make engines and locks."""
+    if _WATCH not in config.stash:
+        watch = config.stash[_WATCH] = Watch(Recorder(), config.rootpath)
+        watch.start()
 
 
 def observe(config: pytest.Config, isolation: str) -> None:
-    """Watch this pytest process.
+    """Record what happens in this pytest process, and show what was found where the user can see it.
 
     :param isolation: how tests are undone, as it stands in the evidence.
     """
+    start_watching(config)
+    watch = config.stash[_WATCH]
     if hasattr(config, "workerinput"):
         output: dict[str, Any] = config.workeroutput  # type: ignore[attr-defined] # xdist's
-        witness = Witness(
-            config, config.workerinput["workerid"], isolation, lambda facts: output.update({HANDED_OVER: facts})
-        )
+        watch.recorder.worker = config.workerinput["workerid"]
+        witness = Witness(config, watch, isolation, lambda facts: output.update({HANDED_OVER: facts}))
     else:
         scribe = Scribe(config, isolation)
         config.pluginmanager.register(scribe, "savepoint-scribe")
-        witness = Witness(config, "main", isolation, scribe.add)
+        witness = Witness(config, watch, isolation, scribe.add)
     config.pluginmanager.register(witness, "savepoint-witness")

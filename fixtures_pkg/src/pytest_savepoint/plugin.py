@@ -21,7 +21,7 @@ from pytest_savepoint import fixtures
 from pytest_savepoint.databases.run import DatabaseRun
 from pytest_savepoint.errors import SavepointError
 from pytest_savepoint.fixtures import WORKER, app, client, database, db_connection, db_engine, db_session
-from pytest_savepoint.observer import observe
+from pytest_savepoint.observer import observe, start_watching
 from pytest_savepoint.options import add_options, read_options
 from pytest_savepoint.settings import Settings
 from pytest_savepoint.worker import CloneSource, Database, Worker, announce, assigned_database, set_database_urls
@@ -44,6 +44,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     options = early_config.known_args_namespace
     if options.help or options.version:
         return
+    start_watching(early_config)
     try:
         settings = early_config.stash[_SETTINGS] = read_options(options, early_config.rootpath)
         if settings.isolation != "none" and not options.collectonly:

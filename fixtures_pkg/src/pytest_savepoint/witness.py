@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pytest_savepoint.evidence import Fact, Recorder
+from pytest_savepoint.evidence import Fact
 from pytest_savepoint.loops.patches import harmless
 from pytest_savepoint.loops.watch import Watch
 
@@ -28,14 +28,13 @@ class Witness:
     """
 
     def __init__(
-        self, config: pytest.Config, worker: str, isolation: str, hand_over: Callable[[list[Fact]], None]
+        self, config: pytest.Config, watch: Watch, isolation: str, hand_over: Callable[[list[Fact]], None]
     ) -> None:
         self._config = config
         self._isolation = isolation
         self._hand_over = hand_over
-        self._recorder = Recorder(worker)
-        self._watch = Watch(self._recorder, config.rootpath)
-        self._watch.start()
+        self._watch = watch
+        self._recorder = watch.recorder
         self._fixtures: dict[str, Fact] = {}
         self._failed_fixture: Fact | None = None
         self._finished: list[str] = []

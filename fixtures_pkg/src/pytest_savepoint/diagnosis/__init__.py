@@ -10,6 +10,8 @@ from pytest_savepoint.diagnosis.record import Fact, Record
 
 __all__ = ["CODES", "Culprit", "Finding", "diagnose", "shown"]
 
+_CIRCUMSTANTIAL = 0.9
+
 Rule = Callable[[Record], Iterator[Finding]]
 
 _RULES: tuple[Rule, ...] = (
@@ -30,7 +32,17 @@ def diagnose(facts: Iterable[Fact], *, on_fault: Callable[[str], None]) -> list[
     :param on_fault: told when a rule of ours fails; the others still speak.
     """
     record = Record(facts)
-    return merged(finding for rule in _RULES for finding in _apply(rule, record, on_fault))
+    return _direct_first(merged(finding for rule in _RULES for finding in _apply(rule, record, on_fault)))
+
+
+def _direct_first(findings: list[Finding]) -> list[Finding]:
+    """Leave out what is circumstantial (something leaked) where all its tests have a direct cause."""
+    explained = {test for each in findings if each.confidence > _CIRCUMSTANTIAL for test in each.tests}
+    return [
+        each
+        for each in findings
+        if each.confidence > _CIRCUMSTANTIAL or not each.tests or not explained.issuperset(each.tests)
+    ]
 
 
 def _apply(rule: Rule, record: Record, on_fault: Callable[[str], None]) -> list[Finding]:

@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from pytest_savepoint.diagnosis.finding import Culprit, Finding, finding
-from pytest_savepoint.diagnosis.order import asserted
-from pytest_savepoint.diagnosis.record import Fact, Record, at_fixture, at_site, innermost, line_with, place, raised
+from pytest_savepoint.diagnosis.record import (
+    Fact,
+    Record,
+    asserted,
+    at_fixture,
+    at_site,
+    innermost,
+    line_with,
+    place,
+    raised,
+)
 
 __all__ = ["RULES"]
 

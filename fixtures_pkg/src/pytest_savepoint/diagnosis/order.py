@@ -6,20 +6,14 @@ import re
 from collections.abc import Callable, Iterator
 
 from pytest_savepoint.diagnosis.finding import Finding, finding
-from pytest_savepoint.diagnosis.record import Fact, Record, at_fixture, at_site, innermost, place
+from pytest_savepoint.diagnosis.record import Fact, Record, asserted, at_fixture, at_site, innermost, overturned, place
 from pytest_savepoint.diagnosis.sessions import SESSION_MADE
 
-__all__ = ["RULES", "asserted"]
+__all__ = ["RULES"]
 
 _SELECT = re.compile(r"^\s*(select|with)\b", re.IGNORECASE)
 _ORDERED = re.compile(r"\border\s+by\b", re.IGNORECASE)
 _AGGREGATE = re.compile(r"^\s*select\s+(count|sum|min|max|avg|exists|bool_\w+)\s*\(", re.IGNORECASE)
-
-
-def asserted(failure: Fact) -> bool:
-    """Whether a test ended with an assertion of its own."""
-    first: Fact = failure["exceptions"][0]
-    return bool(first["type"] == "AssertionError" and failure["when"] == "call")
 
 
 def _async_fixture_not_handled(record: Record) -> Iterator[Finding]:
@@ -207,7 +201,7 @@ def _shared_database(record: Record) -> Iterator[Finding]:
     for failure in record.failures:
         touched = {each["table"] for each in record.of("written") if each["worker"] == failure["worker"]}
         for (database, table), workers in writers.items():
-            if len(workers) < 2 or table not in touched or not _mentions(failure, table) or not _overturned(failure):
+            if len(workers) < 2 or table not in touched or not _mentions(failure, table) or not overturned(failure):
                 continue
             own = workers.get(failure["worker"]) or next(iter(workers.values()))
             others = sorted(set(workers) - {failure["worker"]})
@@ -222,12 +216,6 @@ def _shared_database(record: Record) -> Iterator[Finding]:
                 evidence=[f"{table} written by {', '.join(sorted(workers))} in {database}"],
             )
             break
-
-
-def _overturned(failure: Fact) -> bool:
-    return asserted(failure) or any(
-        "IntegrityError" in (error["type"], *error["bases"]) for error in failure["exceptions"]
-    )
 
 
 def _mentions(failure: Fact, table: str) -> bool:

@@ -13,11 +13,13 @@ from pytest_savepoint.diagnosis.finding import Culprit
 __all__ = [
     "Fact",
     "Record",
+    "asserted",
     "at_fixture",
     "at_site",
     "enclosing",
     "innermost",
     "line_with",
+    "overturned",
     "place",
     "raised",
     "sqlstates",
@@ -115,6 +117,19 @@ def sqlstates(failure: Fact) -> set[str]:
 def through(failure: Fact, *places: str) -> bool:
     """Whether the failure went through one of these library functions or modules."""
     return any(seen.startswith(each) for seen in failure["through"] for each in places)
+
+
+def asserted(failure: Fact) -> bool:
+    """Whether a test ended with an assertion of its own."""
+    first: Fact = failure["exceptions"][0]
+    return bool(first["type"] == "AssertionError" and failure["when"] == "call")
+
+
+def overturned(failure: Fact) -> bool:
+    """Whether a test found other data than it expected: by its own assertion, or by a constraint's."""
+    return asserted(failure) or any(
+        "IntegrityError" in (error["type"], *error["bases"]) for error in failure["exceptions"]
+    )
 
 
 def innermost(failure: Fact) -> Fact | None:

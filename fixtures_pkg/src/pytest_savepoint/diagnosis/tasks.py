@@ -6,7 +6,17 @@ import ast
 from collections.abc import Callable, Iterator
 
 from pytest_savepoint.diagnosis.finding import Culprit, Finding, finding
-from pytest_savepoint.diagnosis.record import Fact, Record, at_fixture, at_site, enclosing, place, sqlstates, through
+from pytest_savepoint.diagnosis.record import (
+    Fact,
+    Record,
+    at_fixture,
+    at_site,
+    enclosing,
+    overturned,
+    place,
+    sqlstates,
+    through,
+)
 
 __all__ = ["RULES"]
 
@@ -157,7 +167,7 @@ def _swallows(site: Fact) -> int | None:
 def _leaked_task(record: Record) -> Iterator[Finding]:
     """A task of one test sent statements while another one ran, and that one failed."""
     for failure in record.failures:
-        for statement in failure["statements"]:
+        for statement in failure["statements"] if overturned(failure) else ():
             made = statement["made"]
             if (
                 made is None

@@ -7,8 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from pytest_savepoint.diagnosis.finding import Culprit, Finding, finding
-from pytest_savepoint.diagnosis.order import asserted
-from pytest_savepoint.diagnosis.record import Fact, Record, at_site, enclosing, innermost, place, sqlstates
+from pytest_savepoint.diagnosis.record import Fact, Record, asserted, at_site, enclosing, innermost, place, sqlstates
 
 __all__ = ["RULES"]
 
