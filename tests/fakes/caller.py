@@ -83,7 +83,8 @@ class Caller:
         event.write_text(json.dumps(pull_request_event(base=base or head, head=head)))
         command = [
             "act", "pull_request", "--platform", "ubuntu-latest=-self-hosted", "--pull=false", "--action-offline-mode",
-            "--eventpath", str(event), *self._local_repositories(), *arguments,
+            "--action-cache-path", str(self.folder.parent / "act"), "--eventpath", str(event),
+            *self._local_repositories(), *arguments,
         ]  # fmt: skip
         return subprocess.Popen(
             command, cwd=self.folder, env=self.environ | {"STAND_IN_ARTIFACTS": str(self.artifacts)}, text=True,
