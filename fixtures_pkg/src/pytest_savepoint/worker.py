@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
 from pytest_savepoint.address import Address
 from pytest_savepoint.background import Background
 from pytest_savepoint.databases.clone import create_clones
+from pytest_savepoint.databases.names import database_name
 from pytest_savepoint.databases.owned import drop_ours
 from pytest_savepoint.databases.session import session
 from pytest_savepoint.errors import SandboxError
@@ -91,13 +92,10 @@ class Worker:
         self.engines.close()
 
 
-def announce(address: Address, names: Mapping[str, str], source: CloneSource) -> None:
-    """Put into this process's environment what the workers that xdist starts from it need to know.
-
-    :param names: the database of each worker that may be started.
-    """
+def announce(address: Address, source: CloneSource) -> None:
+    """Put into this process's environment what the workers that xdist starts from it need to know."""
     values = {**asdict(address), "password": address.password.reveal()}
-    os.environ[_RUN_VARIABLE] = json.dumps({"address": values, "names": dict(names), "source": asdict(source)})
+    os.environ[_RUN_VARIABLE] = json.dumps({"address": values, "source": asdict(source)})
 
 
 def assigned_database(settings: Settings) -> tuple[Address, Database, CloneSource] | None:
@@ -110,7 +108,9 @@ def assigned_database(settings: Settings) -> tuple[Address, Database, CloneSourc
     run = json.loads(text)
     address = Address(**{**run["address"], "password": Secret(run["address"]["password"])})
     source = CloneSource(**{**run["source"], "carried": tuple(run["source"]["carried"])})
-    return address, Database.at(address, run["names"][worker], worker, source, settings), source
+    # The name follows from run and worker, because one that replaces a crashed worker was not known when the run began.
+    name = database_name(source.run_id, worker)
+    return address, Database.at(address, name, worker, source, settings), source
 
 
 def set_database_urls(address: Address, name: str, variables: tuple[str, ...]) -> None:

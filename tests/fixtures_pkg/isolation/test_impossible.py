@@ -6,6 +6,9 @@ import re
 
 IMPORTS = """
 import asyncio
+import os
+import asyncpg
+import psycopg
 import pytest
 from shop import Crate, Session, count, engine, store
 from sqlalchemy import create_engine, text
@@ -61,6 +64,25 @@ async def test_listen():
 async def test_sync_engine():
     create_engine("postgresql+psycopg://nowhere.invalid/x").connect()
 
+URL = os.environ["DATABASE_URL"].replace("+asyncpg", "")
+
+async def test_async_creator():
+    own = create_async_engine("postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(URL))
+    async with own.begin() as connection:
+        await connection.execute(text("INSERT INTO crate (label) VALUES ('real')"))
+
+def test_creator():
+    create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(URL)).connect()
+
+@pytest.fixture(scope="module")
+def sync_engine():
+    sync_engine = create_engine("postgresql+psycopg://")
+    sync_engine.connect().close()
+    return sync_engine
+
+def test_sync_connection_from_before_the_test(sync_engine):
+    sync_engine.connect()
+
 async def test_two_drivers():
     await store("asyncpg")
     async with create_async_engine("postgresql+psycopg://nowhere.invalid/x").connect() as connection:
@@ -88,6 +110,9 @@ NAMED = {
     "test_own_isolation_level": r"asks for isolation level SERIALIZABLE",
     "test_listen": r"PostgreSQL delivers notifications at COMMIT",
     "test_sync_engine": r"has a sync driver \(psycopg\)",
+    "test_async_creator": r"test_impossible\.py:\d+ in test_async_creator .* has a connection of its own",
+    "test_creator": r"has a connection of its own, from a creator=",
+    "test_sync_connection_from_before_the_test": r"from a sync driver before the test",
     "test_two_drivers": r"needs the driver psycopg, while .* has begun with asyncpg",
     "test_killed_backend": r"was closed by the server or by the test",
 }

@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy import event
 from sqlalchemy.engine import Dialect
+from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
 from pytest_savepoint.address import Address
 from pytest_savepoint.engines import redirected
@@ -22,6 +23,8 @@ from pytest_savepoint.isolation.origin import find_origin
 from pytest_savepoint.isolation.sandbox import Sandbox, Wire
 
 __all__ = ["SharedEngines"]
+
+_POSTGRESQL_DRIVERS = frozenset({"asyncpg", "pg8000", "psycopg", "psycopg2"})
 
 
 class SharedEngines:
@@ -38,9 +41,11 @@ class SharedEngines:
         openers = {"asyncpg": self._open_asyncpg, "psycopg": self._open_psycopg}
         self.sandbox = Sandbox(openers, timeout=timeout)
         event.listen(sqlalchemy.Engine, "do_connect", self._lead)
+        event.listen(Pool, "checkout", self._refuse_unled)
 
     def close(self) -> None:
         """Give the engines back their own targets and close the sandbox's connection."""
+        event.remove(Pool, "checkout", self._refuse_unled)
         event.remove(sqlalchemy.Engine, "do_connect", self._lead)
         self.sandbox.close()
 
@@ -64,6 +69,20 @@ class SharedEngines:
                 "not see the test's rows, and what it commits would stay.\n"
                 f"Use an async engine with asyncpg or psycopg there, or {WAY_OUT}"
             )
+
+    def _refuse_unled(self, _connection: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
+        """An engine with a creator connects without telling; its connection is seen when it leaves the pool."""
+        driver = record.driver_connection
+        if self.sandbox.test is None or getattr(driver, "belongs_to_no_loop", False):
+            return
+        if _POSTGRESQL_DRIVERS.isdisjoint(kind.__module__.partition(".")[0] for kind in type(driver).__mro__):
+            return
+        raise SandboxError(
+            f"The engine used at {find_origin()} in {self.sandbox.test} has a connection of its own, from a creator= or "
+            "async_creator= or from a sync driver before the test began. It leads to whatever database it was made "
+            "for, and cannot share the transaction that isolates the test.\nMake the engine from a URL in tests, with "
+            f"asyncpg or psycopg as its async driver, or {WAY_OUT}"
+        )
 
     async def _share_asyncpg(self, **parameters: Any) -> SharedConnection:
         return SharedConnection(self.sandbox, parameters)
