@@ -1,0 +1,33 @@
+"""Whole suites with marked faults, and look-alikes that are right: every fault is found at its line, and nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.mark.parametrize("loops", ["narrow", "wide"])
+def test_every_marked_line_of_a_sick_suite_is_found_and_no_other(diagnose_suite, loops):
+    suite = diagnose_suite(f"{loops}/sick")
+    assert suite.pointed_at == suite.marked, suite.output
+    assert not suite.faults
+
+
+@pytest.mark.parametrize("loops", ["narrow", "wide"])
+def test_nothing_is_found_in_a_suite_of_look_alikes(diagnose_suite, loops):
+    suite = diagnose_suite(f"{loops}/well")
+    assert suite.findings == [], suite.output
+    assert not suite.faults
+    failed = [line for line in suite.evidence if line["kind"] == "phase" and line["outcome"] == "failed"]
+    assert failed, f"the suite has tests that fail for an ordinary reason\n{suite.output}"
+
+
+def test_one_cause_that_breaks_many_tests_is_one_finding_with_its_place_in_the_terminal(diagnose_suite):
+    suite = diagnose_suite("narrow/sick", "test_warehouse.py")
+    assert [len(found["tests"]) for found in suite.findings] == [4], suite.output
+    assert "savepoint: findings" in suite.output
+    assert "SP101 loop.resource_outlived_loop  warehouse.py:6" in suite.output
+
+
+def test_findings_of_xdist_workers_reach_the_controller(diagnose_suite):
+    suite = diagnose_suite("narrow/sick", "test_warehouse.py", "test_turnstile.py", "-n", "1")
+    assert {each["code"] for each in suite.findings} == {"SP101", "SP107"}, suite.output
