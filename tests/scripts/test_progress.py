@@ -27,10 +27,10 @@ def test_terminal_shows_phase_progress_failures_and_time_left(observer):
     process = subprocess.Popen(launcher, cwd=observer.project, env=observer.environ, stdout=theirs)
     os.close(theirs)
     shown = TERMINAL_SEQUENCE.sub("", read_all(ours))
-    assert process.wait() == 1
+    assert process.wait() == 1, shown
     assert re.search(r"test .*[1-7]/8 1 failed, about \d+ s left 0:00:0\d", shown)
-    assert "failed: test_it.py::test_it[1] - AssertionError: [bold]one[/bold]" in shown
-    assert "✓ install" in shown
+    assert "failed: test_it.py::test_it[1] - AssertionError: [bold]one[/bold]" in shown, shown
+    assert "✓ install" in shown, shown
 
 
 def read_all(terminal: int) -> str:

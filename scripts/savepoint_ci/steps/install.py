@@ -30,32 +30,36 @@ def install(invocation: Invocation) -> None:
     :raises InstallError: when an installer fails, with what it printed.
     """
     start = time.monotonic()
-    settings, say = invocation.settings, invocation.display.say
-    found = active_python(settings.python, invocation.environ)
-    command = settings.install if settings.install != "none" else ""
-    detected = None if settings.install else detect_dependencies(invocation.project)
-    if found:
+    wish = invocation.settings.install
+    dependencies = None if wish else detect_dependencies(invocation.project)
+    python = _environment(invocation, dependencies)
+    if wish == "none":
+        _refuse_incomplete(invocation, python)
+    elif wish:
+        _run_install_command(invocation, python, wish)
+        _add_what_is_missing(invocation, python)
+    else:
+        where = dependencies.source if dependencies else "no lock file, requirements file or pyproject.toml with any"
+        invocation.display.say(f"savepoint: dependencies: {where}")
+    invocation.state.save(Installed(seconds=time.monotonic() - start, python=str(python)))
+
+
+def _environment(invocation: Invocation, dependencies: Dependencies | None) -> Path:
+    """The environment that tests will run in, filled with what was detected."""
+    if found := active_python(invocation.settings.python, invocation.environ):
         python, origin = found
-        say(f"savepoint: installing into {python} ({origin})")
-        _fill(invocation, python, detected)
-    elif settings.install == "none":
+        invocation.display.say(f"savepoint: using {python} ({origin})")
+        if not invocation.settings.install:
+            _fill(invocation, python, dependencies)
+        return python
+    if invocation.settings.install == "none":
         raise InstallError(
             "install is none, but no environment is active and python is empty, so there is nothing to run tests in.\n"
             "Activate your environment, name its interpreter in python, or leave install empty."
         )
-    else:
-        python = _kept_environment(invocation, detected)
-        say(f"savepoint: no environment is active; using {python}")
-    if command:
-        _run_install_command(invocation, python, command)
-        _fill(invocation, python, None)
-    if settings.install == "none":
-        _refuse_incomplete(invocation, python)
-    elif not command and not detected:
-        say("savepoint: no uv.lock, poetry.lock, pdm.lock, requirements file or pyproject.toml with dependencies found")
-    elif detected:
-        say(f"savepoint: dependencies from {detected.source}")
-    invocation.state.save(Installed(seconds=time.monotonic() - start, python=str(python)))
+    python = _kept_environment(invocation, dependencies)
+    invocation.display.say(f"savepoint: using {python} (made by us, because no environment is active)")
+    return python
 
 
 def callers_python(invocation: Invocation) -> Path:
@@ -74,10 +78,12 @@ def callers_python(invocation: Invocation) -> Path:
 
 
 def _fill(invocation: Invocation, python: Path, dependencies: Dependencies | None) -> None:
-    if invocation.settings.install == "none":
-        return
     if dependencies:
         _install_dependencies(invocation, python, dependencies)
+    _add_what_is_missing(invocation, python)
+
+
+def _add_what_is_missing(invocation: Invocation, python: Path) -> None:
     contents = read_contents(python, invocation.environ)
     requirements = missing_additions(contents, invocation.settings, invocation.project)
     if requirements or contents.savepoint != our_digest():

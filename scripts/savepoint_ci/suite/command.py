@@ -31,7 +31,9 @@ def suite_command(python: Path, settings: Settings, project: Path, arguments: Se
     :param arguments: what the caller wants pytest to be given.
     """
     workers = count_workers(settings, project)
-    return [str(python), "-m", "pytest", *([f"--numprocesses={workers}"] if workers else []), *arguments]
+    parallel = [f"--numprocesses={workers}"] if workers else []
+    # Node ids and paths count from the project, also when pytest's configuration is in a folder above it.
+    return [str(python), "-m", "pytest", f"--rootdir={project}", *parallel, *arguments]
 
 
 def count_workers(settings: Settings, project: Path) -> int:

@@ -44,7 +44,6 @@ class Tally:
             match record:
                 case Collected(total=total):
                     self.total = max(self.total, total)
-                    self._first = self._first or self._clock()
                 case PhaseLine():
                     self._add(record)
                 case Crash(worker=worker, nodeid=nodeid) if nodeid:
@@ -54,13 +53,15 @@ class Tally:
     @property
     def seconds_left(self) -> float | None:
         """Seconds that the rest needs at the pace so far; None while nothing is known."""
-        if not self.done or self._first is None:
+        if self._first is None or self.done < 2:
             return None
-        return (self._clock() - self._first) / self.done * max(self.total - self.done, 0)
+        # The first test is left out: it waits for the workers to start.
+        return (self._clock() - self._first) / (self.done - 1) * max(self.total - self.done, 0)
 
     def _add(self, phase: PhaseLine) -> None:
         if phase.when == "teardown":
             self.done += 1
+            self._first = self._first or self._clock()
         if phase.outcome == "failed" and not phase.xfail:
             where = "" if phase.when == "call" else f"{phase.when}: "
             self._fail(phase.nodeid, where + phase.message)

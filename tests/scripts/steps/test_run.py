@@ -148,6 +148,14 @@ def test_two_runs_of_one_project_at_once_do_not_meet(observer):
     assert [process.wait(120) for process in both] == [0, 0]
 
 
+def test_names_and_paths_count_from_the_project_also_under_a_configuration_above_it(observer):
+    (observer.project.parent / "pytest.ini").write_text("[pytest]\n")
+    observer.write(test_it="def test_it(): assert False\n")
+    observer.call("run")
+    (test,) = observer.report["tests"]
+    assert (test["nodeid"], test["phase_errors"][0]["path"]) == ("test_it.py::test_it", "test_it.py")
+
+
 def test_settings_reach_the_suite_by_its_environment_only(observer):
     observer.write(
         test_it="""
