@@ -28,11 +28,8 @@ PACKAGES = [
     "sqlalchemy[asyncio]", "asyncpg", "fastapi", "httpx",
 ]
 CONCURRENCIES = ["", "greenlet", "thread", "greenlet,thread"]
-WAYS = [
-    ("ctrace", "", True), ("ctrace", "greenlet", True), ("ctrace", "greenlet,thread", True), ("pytrace", "", True),
-    ("sysmon", "", False),
-]
-LOADS: dict[str, dict[str, str]] = {"test_measured.py": {"MEASURED_REPEAT": "5"}, "letters.py": {}}
+WAYS = [("ctrace", "", True), ("ctrace", "greenlet,thread", True), ("pytrace", "", True), ("sysmon", "", False)]
+LOADS: dict[str, dict[str, str]] = {"test_measured.py": {"MEASURED_REPEAT": "3"}, "letters.py": {}}
 
 
 @dataclass(frozen=True)
