@@ -1,0 +1,96 @@
+"""The example in environments of its own, as its authors would have it on their machines."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NEWEST_FIRST = ("3.14", "3.13", "3.12", "3.11")
+LIMIT = 300
+
+MakeEnvironment = Callable[..., Path]
+
+
+def find_interpreter(version: str) -> str | None:
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    managed = subprocess.run(
+        ["uv", "python", "find", "--managed-python", version], capture_output=True, text=True, check=False
+    )
+    on_path = shutil.which(f"python{version}")
+    for candidate in (on_path, *pyenv.glob(f"versions/{version}.*/bin/python"), managed.stdout.strip()):
+        # A name on the PATH may be a shim that leads nowhere.
+        if candidate and subprocess.run([candidate, "--version"], capture_output=True, check=False).returncode == 0:
+            return str(candidate)
+    return None
+
+
+@pytest.fixture(scope="session")
+def make_environment(tmp_path_factory: pytest.TempPathFactory) -> MakeEnvironment:
+    """Make an environment for a version of Python, or for the newest on this machine, and give its interpreter."""
+
+    @functools.cache
+    def make(version: str, *install: str) -> Path:
+        candidates = NEWEST_FIRST if version == "newest" else (version,)
+        interpreter = next(filter(None, map(find_interpreter, candidates)), None)
+        if interpreter is None:
+            pytest.fail(f"Python {version} is missing; install it: uv python install {candidates[0]}", pytrace=False)
+        environment = tmp_path_factory.mktemp("environment") / version
+        subprocess.run(["uv", "venv", "--quiet", "--no-project", "--python", interpreter, environment], check=True)
+        python = environment / "bin" / "python"
+        subprocess.run(["uv", "pip", "install", "--quiet", "--python", python, *install], cwd=ROOT, check=True)
+        return python
+
+    return make
+
+
+class Example:
+    """A copy of the example, to run with plain pytest or with the tool."""
+
+    def __init__(self, folder: Path) -> None:
+        self.project = folder / "shop"
+        shutil.copytree(ROOT / "examples" / "shop", self.project, ignore=shutil.ignore_patterns("__pycache__"))
+        self.cache = folder / "cache"
+        kept = {name: text for name, text in os.environ.items() if not name.startswith(("PYTEST_", "SAVEPOINT_"))}
+        sources = (ROOT / "fixtures_pkg" / "src", Path(__file__).parent / "plugins")
+        self.environ = {
+            **kept,
+            "PYTHONPATH": os.pathsep.join(map(str, sources)),
+            "PYTEST_ADDOPTS": "-p pytest_savepoint.plugin",
+            "SAVEPOINT_CACHE": str(self.cache),
+            "SAVEPOINT_STATE": str(folder / "state"),
+        }
+
+    def start(self, *command: str | Path) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            command, cwd=self.project, env=self.environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+
+    def start_pytest(self, python: Path, *arguments: str) -> subprocess.Popen[str]:
+        return self.start(python, "-m", "pytest", "-q", *arguments)
+
+    def tool(self, *arguments: str) -> tuple[int, str]:
+        process = self.start(sys.executable, ROOT / "scripts" / "savepoint", *arguments)
+        log, _ = process.communicate(timeout=LIMIT)
+        return process.returncode, log
+
+    def servers(self) -> list[psutil.Process]:
+        """The PostgreSQL servers that were started for this example and still run."""
+        return [
+            process
+            for process in psutil.process_iter(["name", "cmdline"])
+            if process.info["name"] == "postgres" and str(self.cache) in " ".join(process.info["cmdline"] or ())
+        ]
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Example:
+    return Example(tmp_path)
