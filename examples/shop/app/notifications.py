@@ -21,6 +21,4 @@ async def announce_order(order_id: int, rules: Rules) -> None:
             .order_by(Item.name)
         )
         for item in await session.scalars(running_low):
-            session.add(
-                Notification(order_id=order.id, kind="low_stock", message=f"{item.name}: {item.stock} left.")
-            )
+            session.add(Notification(order_id=order.id, kind="low_stock", message=f"{item.name}: {item.stock} left."))

@@ -29,7 +29,9 @@ class Order(Base):
     total: Mapped[Decimal] = mapped_column(Numeric(10, 2))
     shipping_cost: Mapped[Decimal] = mapped_column(Numeric(10, 2), server_default="0")
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
-    lines: Mapped[list[OrderLine]] = relationship(lazy="selectin", cascade="all, delete-orphan", order_by="OrderLine.id")
+    lines: Mapped[list[OrderLine]] = relationship(
+        lazy="selectin", cascade="all, delete-orphan", order_by="OrderLine.id"
+    )
 
     __mapper_args__ = {"eager_defaults": True}
 

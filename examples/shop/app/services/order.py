@@ -14,9 +14,7 @@ from app.services.shipping import ShippingService
 
 
 class OrderService:
-    def __init__(
-        self, orders: OrderRepository, items: ItemRepository, shipping: ShippingService, rules: Rules
-    ) -> None:
+    def __init__(self, orders: OrderRepository, items: ItemRepository, shipping: ShippingService, rules: Rules) -> None:
         self.orders = orders
         self.items = items
         self.shipping = shipping

@@ -24,9 +24,7 @@ def upgrade() -> None:
         $$
         """
     )
-    op.execute(
-        "CREATE TRIGGER items_updated_at BEFORE UPDATE ON items FOR EACH ROW EXECUTE FUNCTION date_the_change()"
-    )
+    op.execute("CREATE TRIGGER items_updated_at BEFORE UPDATE ON items FOR EACH ROW EXECUTE FUNCTION date_the_change()")
 
 
 def downgrade() -> None:

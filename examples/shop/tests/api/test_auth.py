@@ -64,9 +64,7 @@ async def test_invalid_registration_names_the_field(client: AsyncClient, field: 
 async def test_login_gives_a_bearer_token(client: AsyncClient):
     await client.post("/api/v1/auth/register", json=ADA)
 
-    response = await client.post(
-        "/api/v1/auth/login", data={"username": ADA["email"], "password": ADA["password"]}
-    )
+    response = await client.post("/api/v1/auth/login", data={"username": ADA["email"], "password": ADA["password"]})
 
     assert response.status_code == 200
     assert response.json()["token_type"] == "bearer"

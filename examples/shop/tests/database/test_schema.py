@@ -33,9 +33,7 @@ async def test_rules_were_filled_by_a_migration(db_connection: AsyncConnection):
 
 
 async def test_trigrams_are_used_where_the_server_has_them(db_connection: AsyncConnection):
-    available = await db_connection.scalar(
-        text("SELECT count(*) FROM pg_available_extensions WHERE name = 'pg_trgm'")
-    )
+    available = await db_connection.scalar(text("SELECT count(*) FROM pg_available_extensions WHERE name = 'pg_trgm'"))
     definition = await db_connection.scalar(text("SELECT indexdef FROM pg_indexes WHERE indexname = 'ix_items_search'"))
 
     assert ("gin_trgm_ops" if available else "text_pattern_ops") in definition

@@ -24,7 +24,9 @@ async def test_new_order_is_pending(orders: OrderRepository, make_user: Callable
 
 
 @pytest.mark.parametrize("status", OrderStatus)
-async def test_every_status_is_a_label_of_the_database(orders: OrderRepository, make_user: Callable, status: OrderStatus):
+async def test_every_status_is_a_label_of_the_database(
+    orders: OrderRepository, make_user: Callable, status: OrderStatus
+):
     customer = await make_user()
     order = await orders.add(Order(user_id=customer.id, total=Decimal(1), status=status))
 

@@ -28,9 +28,7 @@ def service(db_session: AsyncSession, shipping: AsyncMock) -> OrderService:
 
 
 def wanted(*lines: tuple[Item, int]) -> OrderCreate:
-    return OrderCreate(
-        country="DE", lines=[LineCreate(item_id=item.id, quantity=quantity) for item, quantity in lines]
-    )
+    return OrderCreate(country="DE", lines=[LineCreate(item_id=item.id, quantity=quantity) for item, quantity in lines])
 
 
 async def test_order_is_stored_with_its_lines(
