@@ -97,7 +97,7 @@ class Witness:
         elif name.endswith(("_scoped_runner", "event_loop")):
             self._watch.adopt_runner(outcome.get_result(), fixturedef.scope)
         if before is not None:
-            self._watch.state.fixture_done(before, self._watch.with_source(fixture, fixturedef.func))
+            self._watch.state.fixture_done(before, lambda: self._watch.with_source(fixture, fixturedef.func))
 
     def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
         self._finished.append(fixturedef.argname)

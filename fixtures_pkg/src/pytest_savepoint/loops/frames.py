@@ -24,15 +24,18 @@ _LIBRARIES = tuple(
         if sysconfig.get_path(name)
     }
 )
+_PYTESTS_RUNNER = os.path.join("_pytest", "runner.py")  # noqa: PTH118 # compared with names as the interpreter has them
 _ASYNCHRONOUS = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
 def walk(frame: FrameType | None) -> Iterator[FrameType]:
-    """A frame and its callers, through the greenlets in which SQLAlchemy runs synchronous code."""
+    """A frame and its callers as far as pytest's call of a test, fixture or module, through SQLAlchemy's greenlets."""
     greenlets = sys.modules.get("greenlet")
     parent = greenlets.getcurrent().parent if greenlets is not None else None
     while frame is not None:
         yield frame
+        if frame.f_code.co_name == "from_call" and frame.f_code.co_filename.endswith(_PYTESTS_RUNNER):
+            return
         frame = frame.f_back
         if frame is None and parent is not None:
             frame, parent = parent.gr_frame, parent.parent
@@ -95,9 +98,11 @@ class Caller:
     def fixture(self, frame: FrameType | None) -> Fact | None:
         """The fixture inside whose function this frame runs."""
         for each in walk(frame):
-            fixture = self._fixtures.get(each.f_code)
-            if fixture is not None:
-                return fixture
+            # All of a code object is read to hash it, so only the caller's few are looked up.
+            if self.owns(each.f_code.co_filename):
+                fixture = self._fixtures.get(each.f_code)
+                if fixture is not None:
+                    return fixture
         return None
 
     def function(self, code: CodeType, limit: int = 80) -> Fact:

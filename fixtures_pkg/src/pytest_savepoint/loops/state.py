@@ -54,9 +54,14 @@ class State:
         self._set_by.clear()
 
     @harmless
-    def fixture_done(self, before: Picture, fixture: Fact | None) -> None:
-        """A fixture was set up; what changed since `before` is its doing."""
-        for name, _ in _changes(before, self.picture()):
+    def fixture_done(self, before: Picture, describe: Callable[[], Fact | None]) -> None:
+        """A fixture was set up; what changed since `before` is its doing.
+
+        :param describe: gives the fixture with its source, which takes longer than most fixtures.
+        """
+        changes = _changes(before, self.picture())
+        fixture = describe() if changes else None
+        for name, _ in changes:
             self._set_by[name] = fixture
 
     @harmless
