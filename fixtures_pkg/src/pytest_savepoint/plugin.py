@@ -129,7 +129,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> Iterator[None]:
     """What a fixture of wider scope commits is for all its tests, so it does not belong to the test that came first."""
     worker = request.config.stash.get(WORKER, None)
-    if worker is None or fixturedef.scope == "function" or worker.sandbox.test is None:
+    if worker is None or fixturedef.scope == "function":
         yield
     else:
         with worker.sandbox.paused():

@@ -16,6 +16,7 @@ from typing import Any
 
 import asyncpg
 from asyncpg import protocol as asyncpg_protocol
+from asyncpg.prepared_stmt import PreparedStatement
 
 from pytest_savepoint.isolation.socket_transport import SocketTransport
 
@@ -86,7 +87,8 @@ class AsyncpgWire:
         self._transport: SocketTransport | None = None
         self._connection: asyncpg.Connection | None = None
         self._statements: dict[str, Any] = {}
-        self._moved = False
+        self._prepared: dict[str, Any] = {}  # what asyncpg knows of each statement on the server, for every loop
+        self._outdated = False
 
     @classmethod
     async def open(cls, arguments: dict[str, Any]) -> AsyncpgWire:
@@ -131,9 +133,13 @@ class AsyncpgWire:
         protocol.set_connection(connection)
         transport.attach()
         self.loop, self._transport, self._connection = loop, transport, connection
-        self._moved = True
         for codec in self._codecs.values():
             await connection.set_type_codec(**codec)
+        if self._outdated and not in_transaction:
+            # Only here, where asyncpg's new connection object counts on no statement yet.
+            self._prepared.clear()
+            await connection.execute("DEALLOCATE ALL")
+            self._outdated = False
         return connection
 
     async def set_type_codec(self, connection: asyncpg.Connection, codec: dict[str, Any]) -> None:
@@ -148,14 +154,20 @@ class AsyncpgWire:
     async def execute(self, sql: str) -> None:
         """Run one or more statements without parameters on the present loop's connection."""
         if self._connection is not None:
-            await self._connection.execute(f"DEALLOCATE ALL; {sql}" if self._moved and sql.startswith("BEGIN") else sql)
-            self._moved = False
+            await self._connection.execute(sql)
 
     async def prepared(self, query: str) -> Any:
-        """The prepared statement of a text, shared by every session on this loop."""
+        """The prepared statement of a text, shared by every session; the server prepares it once for all loops."""
         statement = self._statements.get(query)
         if statement is None and self._connection is not None:
-            statement = self._statements[query] = await self._connection.prepare(query)
+            if query in self._prepared:
+                statement = PreparedStatement(self._connection, query, self._prepared[query])
+            else:
+                statement = await self._connection.prepare(query)
+                # One user more than asyncpg counts, or it would close the statement with this loop's connection.
+                statement._state.attach()
+                self._prepared[query] = statement._state
+            self._statements[query] = statement
         return statement
 
     def known_statement(self, query: str) -> Any | None:
@@ -165,12 +177,20 @@ class AsyncpgWire:
     def forget_statements(self) -> None:
         """Prepare statements and look up types again, after DDL."""
         self._types.clear()
+        for state in self._prepared.values():
+            state.detach()
+            # asyncpg closes those that this loop has used.
+            self._outdated = self._outdated or not state.refs
+        self._prepared.clear()
         self._statements.clear()
 
     def detach(self) -> None:
         """Leave the loop; the server connection and its transaction stay as they are."""
         if self._transport is not None:
             self._transport.detach()
+        if self._connection is not None and len(self._connection._stmt_cache):
+            # Statements of asyncpg's own, which nobody would close.
+            self._outdated = True
         self._statements.clear()
         self.loop = self._transport = self._connection = None
 

@@ -117,12 +117,15 @@ class Sandbox:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Work that is not part of the test, such as setting up a fixture of wider scope: commits are real in here."""
+        """Work that is not part of a test, such as setting up a fixture of wider scope: commits are real in here."""
         test, self.test = self.test, None
         try:
             yield
         finally:
             self.test = test
+            if self.wire is not None:
+                # DDL that was committed would fail the statements prepared before.
+                self.wire.forget_statements()
 
     def close(self) -> None:
         """Close the connection."""

@@ -41,7 +41,7 @@ class Statement:
     ends_transaction: bool
     """It is raw transaction control, which would end the transaction that isolates the test."""
     defines: bool
-    """It is DDL: what was prepared or looked up before may be out of date."""
+    """It is DDL or DEALLOCATE: what was prepared or looked up before may be out of date or gone."""
     outlives_transaction: bool
     """It sets session state that a rollback does not undo, such as an advisory lock."""
     rolls_back_to: bool
@@ -63,7 +63,7 @@ def _classify(sql: str) -> Statement:
     return Statement(
         writes=not reads,
         ends_transaction=ends,
-        defines=first in ("create", "alter", "drop", "do"),
+        defines=first in ("create", "alter", "drop", "do", "deallocate"),
         outlives_transaction=bool(_SESSION_STATE.search(plain)),
         rolls_back_to=rolls_back_to,
     )
