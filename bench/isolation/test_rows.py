@@ -10,5 +10,5 @@ from tables import three_rows
 
 
 @pytest.mark.parametrize("number", range(int(os.environ["BENCH_TESTS"])))
-async def test_three_rows(session: AsyncSession, number: int) -> None:
+async def test_three_rows(session: AsyncSession, number: int) -> None:  # noqa: ARG001 # it makes many of one test
     await three_rows(session)

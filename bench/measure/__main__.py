@@ -22,7 +22,7 @@ Part = Start | Isolation | Example
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench/run")
     parser.add_argument("parts", nargs="*", metavar="PART", help="start, isolation or example; none means all")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tests", type=int, default=400, help="in one run of the isolation part")
     given = parser.parse_args()
     with machine() as where:

@@ -20,7 +20,7 @@ import asyncpg
 from pytest_savepoint.servers import start_server
 from pytest_savepoint.settings import read_settings
 
-from measure.processor import server_seconds
+from measure.processor import parent_of, server_seconds
 
 __all__ = ["BENCH", "Machine", "machine"]
 
@@ -57,7 +57,7 @@ class Machine:
 
     @staticmethod
     def environ(further: Mapping[str, str]) -> dict[str, str]:
-        """This process's environment and `further` variables, whose PYTHONPATH comes first."""
+        """The environment of this process and `further` variables, whose PYTHONPATH comes first."""
         paths = os.pathsep.join((further.get("PYTHONPATH", ""), os.environ["PYTHONPATH"]))
         return {**os.environ, **further, "PYTHONPATH": paths}
 
@@ -90,6 +90,6 @@ async def _prepare(server_url: str) -> int:
     await connection.close()
     inside = await asyncpg.connect(server_url, database="bench")
     await inside.execute("create table rows (id serial primary key, name text not null)")
-    parent = Path("/proc", str(inside.get_server_pid()), "stat").read_text().rpartition(")")[2].split()[1]
+    postmaster = parent_of(inside.get_server_pid())
     await inside.close()
-    return int(parent)
+    return postmaster

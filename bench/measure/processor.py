@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["server_seconds"]
+__all__ = ["parent_of", "server_seconds"]
 
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
 
@@ -26,6 +26,11 @@ def server_seconds(postmaster: int) -> float:
             if fields[1] == parent:
                 ticks += sum(map(int, fields[11:13]))
     return ticks * _TICK
+
+
+def parent_of(process: int) -> int:
+    """The process id of a process's parent."""
+    return int(_fields(process)[1])
 
 
 def _fields(process: int) -> list[str]:
