@@ -7,16 +7,16 @@ own on the running loop, and gives it up when that loop ends.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import asyncpg
 
 from pytest_savepoint.errors import SandboxError
+from pytest_savepoint.isolation.asyncpg_statement import SharedStatement
 from pytest_savepoint.isolation.asyncpg_wire import AsyncpgWire
 from pytest_savepoint.isolation.conflicts import WAY_OUT, own_isolation_level
+from pytest_savepoint.isolation.loop_bound import LoopBoundConnection
 from pytest_savepoint.isolation.sandbox import Sandbox
 from pytest_savepoint.isolation.statements import classify
 from pytest_savepoint.isolation.transaction import Transaction
@@ -36,8 +36,6 @@ _RUNNING_ON_SERVER = frozenset(
         "set_builtin_type_codec",
     }
 )
-# Stands for an operation that asks the server something and changes nothing.
-_DESCRIBE = "select 1"
 
 
 class SharedConnection:
@@ -51,10 +49,12 @@ class SharedConnection:
         self._arguments = arguments
         self._transaction: Transaction | None = None
         self._epoch = -1
-        self._real: _RealConnection | None = None
+        self._real: LoopBoundConnection | None = None
         self._real_in_transaction = False
         self._codecs: list[dict[str, Any]] = []
         self._codecs_in_sandbox = False
+        self._settings = _set_locally(arguments.get("server_settings") or {})
+        self._settings_epoch = -1
         self._closed = False
 
     # -- transactions ----------------------------------------------------------------------------------------------
@@ -69,8 +69,8 @@ class SharedConnection:
 
     # -- statements ------------------------------------------------------------------------------------------------
 
-    async def prepare(self, query: str, **_options: Any) -> _SharedStatement:
-        statement = _SharedStatement(self, query)
+    async def prepare(self, query: str, **_options: Any) -> SharedStatement:
+        statement = SharedStatement(self, query)
         await statement.describe()
         return statement
 
@@ -127,7 +127,7 @@ class SharedConnection:
             return await operation(await self._real_connection())
         if self._closed:
             raise asyncpg.InterfaceError("connection is closed")
-        operation = self._after_codecs(operation)
+        operation = self._after_preparation(operation)
         statement = classify(query)
         if self._transaction is not None:
             if self._epoch != self._sandbox.epoch:
@@ -144,14 +144,19 @@ class SharedConnection:
         await self._sandbox.commit(transaction)
         return result
 
-    def _after_codecs(self, operation: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
-        if self._codecs_in_sandbox:
+    def _after_preparation(self, operation: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
+        """Before the first statement give the shared connection what this engine's own would have had."""
+        needs_settings = self._settings and self._settings_epoch != self._sandbox.epoch
+        if self._codecs_in_sandbox and not needs_settings:
             return operation
 
         async def first_operation(connection: asyncpg.Connection) -> Any:
             for codec in self._codecs:
                 await self._wire.set_type_codec(connection, codec)
             self._codecs_in_sandbox = True
+            if needs_settings:
+                self._settings_epoch = self._sandbox.epoch
+                await connection.execute(self._settings)
             return await operation(connection)
 
         return first_operation
@@ -169,7 +174,7 @@ class SharedConnection:
 
     async def _real_connection(self) -> asyncpg.Connection:
         if self._real is None or not self._real.is_usable:
-            self._real = await _RealConnection.open(self._arguments)
+            self._real = await LoopBoundConnection.open(self._arguments)
             for codec in self._codecs:
                 await self._real.connection.set_type_codec(**codec)
         return self._real.connection
@@ -236,121 +241,7 @@ class _SharedTransaction:
             await connection._end(getattr(connection._sandbox, how))
 
 
-class _SharedStatement:
-    """A stand-in for one prepared statement; found again by its text on whatever loop it is used."""
-
-    def __init__(self, connection: SharedConnection, query: str) -> None:
-        self._connection = connection
-        self._query = query
-        self._inner: Any = None
-        self._prepared_on: asyncpg.Connection | None = None
-        """The real connection of `_inner`; None when it is the sandbox's."""
-        self._status = ""
-
-    async def describe(self) -> None:
-        wire = self._connection._sandbox.wire
-        if self._connection._in_sandbox and isinstance(wire, AsyncpgWire):
-            self._inner = wire.known_statement(self._query)
-        if self._inner is None:
-            await self._connection._run(_DESCRIBE, self._find)
-
-    async def _find(self, connection: asyncpg.Connection) -> Any:
-        if self._connection._in_sandbox:
-            self._inner, self._prepared_on = await self._connection._wire.prepared(self._query), None
-        elif self._prepared_on is not connection:
-            self._inner, self._prepared_on = await connection.prepare(self._query), connection
-        return self._inner
-
-    async def _call(self, method: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
-        async def operation(connection: asyncpg.Connection) -> Any:
-            inner = await self._find(connection)
-            result = await getattr(inner, method)(*args, **options)
-            self._status = inner.get_statusmsg()
-            return result
-
-        return await self._connection._run(self._query, operation)
-
-    async def fetch(self, *args: Any, **options: Any) -> Any:
-        return await self._call("fetch", args, options)
-
-    async def fetchrow(self, *args: Any, **options: Any) -> Any:
-        return await self._call("fetchrow", args, options)
-
-    async def fetchval(self, *args: Any, **options: Any) -> Any:
-        return await self._call("fetchval", args, options)
-
-    async def executemany(self, args: Any, **options: Any) -> Any:
-        return await self._call("executemany", (args,), options)
-
-    async def cursor(self, *args: Any, **options: Any) -> _SharedCursor:
-        async def operation(connection: asyncpg.Connection) -> Any:
-            return await (await self._find(connection)).cursor(*args, **options)
-
-        return _SharedCursor(self._connection, await self._connection._run(self._query, operation))
-
-    def get_attributes(self) -> Any:
-        return self._inner.get_attributes()
-
-    def get_parameters(self) -> Any:
-        return self._inner.get_parameters()
-
-    def get_query(self) -> str:
-        return self._query
-
-    def get_statusmsg(self) -> str:
-        return self._status
-
-
-class _SharedCursor:
-    """A stand-in for one server-side cursor."""
-
-    def __init__(self, connection: SharedConnection, inner: Any) -> None:
-        self._connection = connection
-        self._inner = inner
-
-    async def fetch(self, count: int, **options: Any) -> Any:
-        return await self._connection._run(_DESCRIBE, lambda _: self._inner.fetch(count, **options))
-
-    async def fetchrow(self, **options: Any) -> Any:
-        return await self._connection._run(_DESCRIBE, lambda _: self._inner.fetchrow(**options))
-
-    async def forward(self, count: int, **options: Any) -> Any:
-        return await self._connection._run(_DESCRIBE, lambda _: self._inner.forward(count, **options))
-
-
-class _RealConnection:
-    """A connection of one loop, closed by that loop's own shutdown if nobody closed it before."""
-
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self.connection = connection
-        self._loop = asyncio.get_running_loop()
-        self._guard: AsyncGenerator[None, None] | None = None
-
-    @classmethod
-    async def open(cls, arguments: dict[str, Any]) -> _RealConnection:
-        real = cls(await asyncpg.connect(**arguments))
-        # The first step registers the generator with the loop, whose shutdown_asyncgens() then runs its `finally`.
-        real._guard = real._until_loop_ends()
-        await real._guard.__anext__()
-        return real
-
-    async def _until_loop_ends(self) -> AsyncGenerator[None, None]:
-        try:
-            yield
-        finally:
-            with contextlib.suppress(OSError, asyncpg.PostgresError):
-                await self.connection.close(timeout=2)
-
-    @property
-    def is_usable(self) -> bool:
-        return self._loop is asyncio.get_running_loop() and not self.connection.is_closed()
-
-    async def close(self) -> None:
-        if self._guard is not None and self.is_usable:
-            await self._guard.aclose()
-        else:
-            self.terminate()
-
-    def terminate(self) -> None:
-        if not self._loop.is_closed() and not self.connection.is_closed():
-            self.connection.terminate()
+def _set_locally(settings: dict[str, str]) -> str:
+    """The SQL that sets what `server_settings` of an engine ask for, until the end of the test."""
+    quoted = {name: str(value).replace("'", "''") for name, value in settings.items()}
+    return "; ".join(f"SELECT set_config('{name}', '{value}', true)" for name, value in quoted.items())
