@@ -82,6 +82,8 @@ class Scribe:
         self._phase(report, when=when, path=seen.get("path"), line=seen.get("line"))
 
     def _phase(self, report: Any, *, when: str, path: str | None, line: int | None) -> None:
+        if self._file is None:
+            return
         failed = report.outcome == "failed"
         self._write(
             "phase",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Generator, Iterator
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from pytest_savepoint.loops.watch import Watch
 __all__ = ["Witness"]
 
 _LOOP_SETTINGS = ("asyncio_mode", "asyncio_default_fixture_loop_scope", "asyncio_default_test_loop_scope")
+_LATENT = 1000
 _NEVER_AWAITED = re.compile(r"coroutine '(?P<name>[^']+)' was never awaited")
 _CREATED_AT = re.compile(r'File "(?P<path>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)')
 _TABLES = re.compile(r"\b(?:from|join|into|update|table)\s+(?:only\s+)?\"?([\w.]+)", re.IGNORECASE)
@@ -76,10 +78,33 @@ class Witness:
         return None
 
     @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
         self._recorder.test = self._recorder.when = ""
+        self._note_latent(getattr(session, "items", []))
         self._watch.threads.note_left()
         self._hand_over(self._recorder.take())
+
+    @harmless
+    def _note_latent(self, items: list[pytest.Item]) -> None:
+        """What was left behind, with the tests that would meet it in another order."""
+        for leak in self._watch.state.leaks:
+            tests = [
+                item.nodeid for item in items[:_LATENT] if item.nodeid != leak["test"] and self._would_meet(item, leak)
+            ]
+            if tests:
+                self._recorder.note("latent", leak=dict(leak), tests=tests[:20])
+
+    def _would_meet(self, item: pytest.Item, leak: Fact) -> bool:
+        names = getattr(item, "fixturenames", ())
+        fixture = leak.get("fixture")
+        if fixture is not None and fixture["name"] in names:
+            return False
+        reach = self._watch.reached([getattr(item, "function", None)])
+        if leak["kind"] == "context_leaked":
+            return leak["name"] in reach["variables"]
+        return (
+            leak["kind"] == "logging_disabled" and "caplog" in names and bool({*leak["loggers"]} & {*reach["loggers"]})
+        )
 
     # -- fixtures and phases --------------------------------------------------------------------------------------
     @pytest.hookimpl(hookwrapper=True)
@@ -164,6 +189,7 @@ class Witness:
             fixtures={name: self._fixture_value(item, name, value) for name, value in values.items()},
             reached=self._watch.reached([getattr(item, "function", None), *values.values()]),
             comparison=self._comparison,
+            clock=_clock(),
             statements=statements,
             committed=self._watch.statements.committed(tables, item.nodeid),
             made=self._watch.tasks.made_in(item.nodeid),
@@ -205,6 +231,19 @@ class Witness:
             site = {"path": self._watch.caller.path(path), "line": line, "name": coroutine["name"]}
             fact = self._recorder.note("never_awaited", name=coroutine["name"], site=site)
             fact["test"] = nodeid
+
+
+def _clock() -> Fact:
+    """The local zone against UTC, as dates and seconds."""
+    utc = datetime.now(timezone.utc)
+    local = utc.astimezone()
+    offset = local.utcoffset()
+    return {
+        "zone": str(local.tzinfo),
+        "offset": offset.total_seconds() if offset is not None else 0.0,
+        "local_date": local.date().isoformat(),
+        "utc_date": utc.date().isoformat(),
+    }
 
 
 def _equal(left: object, right: object) -> bool:

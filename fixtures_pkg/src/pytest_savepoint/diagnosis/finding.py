@@ -53,6 +53,7 @@ CODES = {
     "concurrency.serialization_failure": "SP604",
     "time.sleep_based_sync": "SP605",
     "time.now_frozen_in_transaction": "SP606",
+    "time.timezone_mismatch": "SP607",
     "framework.lifespan_not_run": "SP701",
     "framework.dependency_override_leaked": "SP702",
     "context.leaked_from_fixture": "SP703",
@@ -111,9 +112,12 @@ def merged(findings: Iterable[Finding]) -> list[Finding]:
         if known is None:
             by_cause[key] = each
             continue
+        surer = max(known, each, key=lambda one: one.confidence)
         by_cause[key] = replace(
-            known,
-            tests=tuple(dict.fromkeys(known.tests + each.tests)),
+            surer,
+            tests=tuple(dict.fromkeys(known.tests + each.tests))
+            if known.confidence == each.confidence
+            else surer.tests,
             confidence=max(known.confidence, each.confidence),
             evidence=tuple(dict.fromkeys(known.evidence + each.evidence))[:12],
         )

@@ -109,6 +109,26 @@ def _context_leaked(record: Record) -> Iterator[Finding]:
             break
 
 
+def _context_latent(record: Record) -> Iterator[Finding]:
+    """The same leak, where the order of this run kept it from the tests that read the variable."""
+    for latent in record.of("latent"):
+        fact = latent["leak"]
+        fixture = fact.get("fixture")
+        if fact["kind"] != "context_leaked" or fixture is None or fixture["async"] or fixture["scope"] != "function":
+            continue
+        yield finding(
+            "context.leaked_from_fixture",
+            tests=latent["tests"],
+            culprit=at_fixture(fixture, r"\.set\("),
+            explanation=f"The fixture {fixture['name']} sets the context variable {fact['name']} to {fact['value']} and never resets "
+            "it. Tests that can read it and did not ask for the fixture get that value when they come later.",
+            fix=f"Keep the token and reset it after the yield: token = {fact['name']}.set(...); yield; "
+            f"{fact['name']}.reset(token).",
+            confidence=0.75,
+            evidence=[f"{fact['name']} was {fact['value']} after {fact['test']}"],
+        )
+
+
 def _token_elsewhere(record: Record) -> Iterator[Finding]:
     for failure in record.failures:
         error = next(
@@ -137,5 +157,6 @@ RULES: tuple[Callable[[Record], Iterator[Finding]], ...] = (
     _lifespan,
     _override_leaked,
     _context_leaked,
+    _context_latent,
     _token_elsewhere,
 )

@@ -168,6 +168,24 @@ def _logging_disabled(record: Record) -> Iterator[Finding]:
             break
 
 
+def _logging_latent(record: Record) -> Iterator[Finding]:
+    """The same, where the order of this run kept it from the tests that look at logs."""
+    for latent in record.of("latent"):
+        fact = latent["leak"]
+        if fact["kind"] != "logging_disabled" or fact["site"] is None:
+            continue
+        yield finding(
+            "state.logging_disabled",
+            tests=latent["tests"],
+            culprit=at_site(fact["site"]),
+            explanation=f"{place(fact['site'])} configures logging and disables every logger that exists. Tests that look at "
+            "captured logs see none when they come after it.",
+            fix="Pass disable_existing_loggers=False to fileConfig() or dictConfig().",
+            confidence=0.75,
+            evidence=[f"{len(fact['loggers'])} loggers disabled in {fact['test'] or 'an import'}"],
+        )
+
+
 def _unordered_select(record: Record) -> Iterator[Finding]:
     for failure in record.failures:
         comparison = failure["comparison"]
@@ -293,6 +311,7 @@ RULES: tuple[Callable[[Record], Iterator[Finding]], ...] = (
     _teardown_order,
     _rollback_isolation,
     _logging_disabled,
+    _logging_latent,
     _unordered_select,
     _shared_database,
     _collection,

@@ -7,7 +7,17 @@ import re
 from collections.abc import Callable, Iterator
 
 from pytest_savepoint.diagnosis.finding import Culprit, Finding, finding
-from pytest_savepoint.diagnosis.record import Fact, Record, asserted, at_site, enclosing, innermost, place, sqlstates
+from pytest_savepoint.diagnosis.record import (
+    Fact,
+    Record,
+    asserted,
+    at_site,
+    enclosing,
+    innermost,
+    line_with,
+    place,
+    sqlstates,
+)
 
 __all__ = ["RULES"]
 
@@ -17,6 +27,8 @@ _READ = re.compile(r"\bfrom\s+(?:only\s+)?\"?([\w.]+)", re.IGNORECASE)
 _LOCKS = re.compile(r"^\s*(update|delete|insert|lock)\b|\bfor\s+(no\s+key\s+)?(update|share)\b", re.IGNORECASE)
 _ENDS = ("BEGIN", "COMMIT", "ROLLBACK")
 _NOW = re.compile(r"\b(now\s*\(\s*\)|current_timestamp|transaction_timestamp\s*\(\s*\)|localtimestamp)", re.IGNORECASE)
+_LOCAL_DATE = r"\bdate\.today\(\s*\)"
+_LOCAL_TIME = r"\bdatetime\.now\(\s*\)"
 _SET_NOW = re.compile(r"(\w+)\s*=\s*(?:now\s*\(|current_timestamp|transaction_timestamp)", re.IGNORECASE)
 
 
@@ -261,6 +273,31 @@ def _frozen_now(record: Record) -> Iterator[Finding]:
             break
 
 
+def _timezone(record: Record) -> Iterator[Finding]:
+    """A test that asks the process for its local date failed at an hour when that is not the server's."""
+    for failure in record.failures:
+        clock, function = failure["clock"], failure["function"]
+        if not asserted(failure) or not failure["statements"] or function is None or not clock["offset"]:
+            continue
+        functions = [function, *(error["function"] for error in failure["exceptions"] if error["function"])]
+        for each in functions:
+            line = line_with(each, _LOCAL_DATE) if clock["local_date"] != clock["utc_date"] else None
+            line = line or line_with(each, _LOCAL_TIME)
+            if line is None:
+                continue
+            yield finding(
+                "time.timezone_mismatch",
+                tests=[failure["test"]],
+                culprit=Culprit(each["path"], line, each["name"]),
+                explanation=f"{each['path']}:{line} takes the time of the local zone ({clock['zone']}), where it is "
+                f"{clock['local_date']}; in UTC it is {clock['utc_date']}. What the database compares it with is in its own zone.",
+                fix="Use datetime.now(timezone.utc) (and .date()), or let the database give both values.",
+                confidence=0.91,
+                evidence=[f"local zone {clock['zone']}, {clock['offset'] / 3600:+.0f} h from UTC"],
+            )
+            break
+
+
 def _outer_transactions(failure: Fact) -> Iterator[list[Fact]]:
     """Per connection, the statements of a transaction that was opened during set-up and never ended."""
     opened: dict[int, list[Fact]] = {}
@@ -282,4 +319,5 @@ RULES: tuple[Callable[[Record], Iterator[Finding]], ...] = (
     _lost_update,
     _sleep_based,
     _frozen_now,
+    _timezone,
 )

@@ -6,6 +6,7 @@ import contextvars
 import logging
 import logging.config
 import sys
+from collections import deque
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -27,6 +28,8 @@ class State:
         self._recorder = recorder
         self._caller = caller
         self._modules = 0
+        self.leaks: deque[Fact] = deque(maxlen=20)
+        """What the tests of this process left behind, latest last."""
         self._applications: dict[str, Any] = {}
         self._before: Picture | None = None
         self._set_by: dict[str, Fact | None] = {}
@@ -71,7 +74,8 @@ class State:
             return
         for name, value in _changes(self._before, self.picture()):
             kind, _, variable = name.partition(" ")
-            self._recorder.note(f"{kind}_leaked", name=variable, value=value, fixture=self._set_by.get(name))
+            fact = self._recorder.note(f"{kind}_leaked", name=variable, value=value, fixture=self._set_by.get(name))
+            self.leaks.append(fact)
         self._before = None
 
     def _find_applications(self) -> list[tuple[str, Any]]:
@@ -98,7 +102,8 @@ class State:
     def _note_disabled(self, enabled: set[str], frame: FrameType) -> None:
         disabled = sorted(name for name, logger in _loggers() if logger.disabled and name in enabled)
         if disabled:
-            self._recorder.note("logging_disabled", loggers=disabled[:200], site=self._caller.site(frame))
+            site = self._caller.site(frame)
+            self.leaks.append(self._recorder.note("logging_disabled", loggers=disabled[:200], site=site))
 
 
 def _loggers() -> list[tuple[str, logging.Logger]]:
