@@ -6,7 +6,7 @@ import subprocess
 import sys
 from itertools import product
 
-from measure.machine import BENCH, Machine
+from measure.machine import BENCH, PYTEST, Machine
 from measure.tables import Samples, ratio, table
 
 __all__ = ["Example"]
@@ -36,7 +36,7 @@ class Example:
     def _choose_tests(self) -> int:
         """Both run the tests that the fixtures written by hand can serve."""
         listed = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "--collect-only", "-p", _PLUGIN[_BY_HAND]],
+            [sys.executable, *PYTEST, "--collect-only", "-p", _PLUGIN[_BY_HAND]],
             cwd=_SHOP, env=self._machine.environ(self._environ), capture_output=True, text=True, check=True,
         ).stdout  # fmt: skip
         nodeids = [line for line in listed.splitlines() if "::" in line]
@@ -46,7 +46,7 @@ class Example:
     def measure_once(self) -> None:
         for workers, who in product(_WORKERS, _PLUGIN):
             seconds = self._machine.run(
-                ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", _PLUGIN[who], "-n", str(workers), f"@{self._tests}"],
+                [*PYTEST, "-p", _PLUGIN[who], "-n", str(workers), f"@{self._tests}"],
                 folder=_SHOP,
                 environ=self._environ,
             )

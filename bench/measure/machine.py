@@ -22,9 +22,11 @@ from pytest_savepoint.settings import read_settings
 
 from measure.processor import parent_of, server_seconds
 
-__all__ = ["BENCH", "Machine", "machine"]
+__all__ = ["BENCH", "PYTEST", "Machine", "machine"]
 
 BENCH = Path(__file__).resolve().parents[1]
+# The peers' plugins, which pytest finds by itself, have fixtures of the same names as the suites.
+PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:sqla", "-p", "no:async-sqlalchemy"]
 
 
 @dataclass(frozen=True)

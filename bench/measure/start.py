@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from measure.machine import BENCH, Machine
+from measure.machine import BENCH, PYTEST, Machine
 from measure.tables import Samples, ratio, table
 
 __all__ = ["Start"]
@@ -35,7 +35,7 @@ class Start:
             (_WARM, "pytest_savepoint.plugin"),
         ):
             seconds = self._machine.run(
-                ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "measure.clock", "-p", plugin, _TEST],
+                [*PYTEST, "-p", "measure.clock", "-p", plugin, _TEST],
                 folder=_SHOP,
                 environ={"SAVEPOINT_CACHE": str(cache)},
             )
