@@ -177,6 +177,7 @@ class Witness:
 
     @harmless
     def _record_failure(self, item: pytest.Item, error: BaseException) -> None:
+        self._watch.blocking.settle()
         values = dict(getattr(item, "funcargs", None) or {})
         statements = self._watch.statements.of_test(item.nodeid)
         tables = {table.lower() for each in statements for table in _TABLES.findall(each["sql"])}

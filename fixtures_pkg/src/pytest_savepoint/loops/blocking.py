@@ -27,6 +27,8 @@ class Blocking:
         self._caller = caller
         self._turns = 0
         self._main = threading.main_thread().ident
+        self._held: list[Fact] | None = None
+        self._since = 0.0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -48,15 +50,23 @@ class Blocking:
         return _run_once
 
     def _look(self) -> None:
-        turns, since, held = -1, 0.0, None
+        turns = -1
         while not self._stop.wait(_EVERY):
-            now = time.monotonic()
             if turns != self._turns:
-                if held is not None:
-                    self._note(held, now - since)
-                turns, since, held = self._turns, now, None
-            else:
-                held = self._inside_callback() or held
+                self.settle()
+                turns = self._turns
+                continue
+            sites = self._inside_callback()
+            if sites:
+                # A turn may begin with waiting for events, so only what was seen counts.
+                self._since = self._since if self._held else time.monotonic()
+                self._held = sites
+
+    def settle(self) -> None:
+        """Note what has held the loop until now; a failing test asks, since it may be over before the next look."""
+        held, self._held = self._held, None
+        if held:
+            self._note(held, time.monotonic() - self._since)
 
     @harmless
     def _inside_callback(self) -> list[Fact] | None:
@@ -69,5 +79,5 @@ class Blocking:
 
     @harmless
     def _note(self, sites: list[Fact], seconds: float) -> None:
-        if seconds >= _WORTH_NOTING and sites:
+        if seconds >= _WORTH_NOTING:
             self._recorder.note("held", seconds=round(seconds, 3), sites=sites)
