@@ -55,9 +55,12 @@ def make_environment(tmp_path_factory: pytest.TempPathFactory) -> MakeEnvironmen
 class Example:
     """A copy of the example, to run with plain pytest or with the tool."""
 
+    requirements = ("--requirements", "examples/shop/pyproject.toml", "--extra", "test", "psycopg[binary]")
+
     def __init__(self, folder: Path) -> None:
         self.project = folder / "shop"
-        shutil.copytree(ROOT / "examples" / "shop", self.project, ignore=shutil.ignore_patterns("__pycache__"))
+        junk = shutil.ignore_patterns("__pycache__", ".*")
+        shutil.copytree(ROOT / "examples" / "shop", self.project, ignore=junk)
         self.cache = folder / "cache"
         kept = {name: text for name, text in os.environ.items() if not name.startswith(("PYTEST_", "SAVEPOINT_"))}
         sources = (ROOT / "fixtures_pkg" / "src", Path(__file__).parent / "plugins")
