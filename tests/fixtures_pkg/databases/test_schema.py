@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 from pytest_savepoint.databases.schema import chosen_schema
 from pytest_savepoint.errors import MigrationError, SettingsError
@@ -186,6 +188,8 @@ def fingerprint(project, **flags) -> str:
 
 def test_template_is_built_once_and_found_by_the_next_run(project, open_run) -> None:
     project.alembic("async")
+    # Other tests of this process have the same migrations, and their template would be found.
+    project.revision("0003", down="0002", body=f"pass  # {uuid.uuid4()}")
     first, second = open_run(), open_run()
     assert (first.template.hit, second.template.hit) == (False, True)
     assert first.template.name == second.template.name
