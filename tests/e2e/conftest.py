@@ -57,11 +57,11 @@ class Example:
 
     requirements = ("--requirements", "examples/shop/pyproject.toml", "--extra", "test", "psycopg[binary]")
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, cache: Path) -> None:
         self.project = folder / "shop"
         junk = shutil.ignore_patterns("__pycache__", ".*")
         shutil.copytree(ROOT / "examples" / "shop", self.project, ignore=junk)
-        self.cache = folder / "cache"
+        self.cache = cache
         kept = {name: text for name, text in os.environ.items() if not name.startswith(("PYTEST_", "SAVEPOINT_"))}
         sources = (ROOT / "fixtures_pkg" / "src", Path(__file__).parent / "plugins")
         self.environ = {
@@ -95,5 +95,6 @@ class Example:
 
 
 @pytest.fixture
-def example(tmp_path: Path) -> Example:
-    return Example(tmp_path)
+def example(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Example:
+    # One cache for all, because the tool's environment is in it.
+    return Example(tmp_path, tmp_path_factory.getbasetemp() / "cache")
