@@ -24,9 +24,12 @@ __all__ = [
     "Database",
     "Failure",
     "FileCoverage",
+    "FileLines",
     "FilePatch",
     "Finding",
     "Gate",
+    "History",
+    "LineTests",
     "Outcome",
     "PatchCoverage",
     "Phase",
@@ -35,7 +38,9 @@ __all__ = [
     "ReportError",
     "Result",
     "Run",
+    "Standing",
     "Template",
+    "TestHistory",
     "TestResult",
     "Verdict",
     "json_schema",
@@ -59,6 +64,8 @@ Ranges = Annotated[tuple[tuple[LineNumber, LineNumber], ...], Meta(max_length=10
 
 Outcome = Literal["passed", "failed", "error", "skipped", "xfailed", "xpassed", "not_run"]
 Phase = Literal["collect", "setup", "call", "teardown", "crash"]
+TimedPhase = Literal["setup", "call", "teardown"]
+Standing = Literal["new", "known-flaky", "broken-on-base"]
 Result = Literal["green", "tests-failed", "gate", "database", "interrupted", "error"]
 Count = Literal["total", "passed", "failed", "error", "skipped", "xfailed", "xpassed", "not_run"]
 
@@ -89,7 +96,7 @@ class PhaseError:
 
 @dataclass(frozen=True, kw_only=True)
 class TestResult:
-    """What became of one test, or of one file that could not be collected."""
+    """What became of one test, or of one file that could not be collected; `started` counts from the first test's start."""
 
     __test__ = False  # not a test class, whatever pytest makes of the name
 
@@ -98,6 +105,8 @@ class TestResult:
     duration: Seconds = 0.0
     worker: Line = "main"
     phase_errors: Annotated[tuple[PhaseError, ...], Meta(max_length=1_000)] = ()
+    started: Seconds | None = None
+    phases: dict[TimedPhase, Seconds] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,23 +134,70 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What reruns of one test proved."""
+    """What reruns of one test proved; `interval` holds its rate of failure in percent, `command` shows it again."""
 
     nodeid: Line
     verdict: Slug
     runs: Amount
     failures: Amount
     polluter: Line | None = None
+    interval: tuple[Percent, Percent] | None = None
+    command: Line = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestHistory:
+    """What earlier runs of the base branch say about one test; `recent` has a letter per run, the newest last."""
+
+    __test__ = False
+
+    nodeid: Line
+    runs: Amount
+    failures: Amount
+    standing: Standing | None = None
+    recent: Annotated[str, Meta(pattern=r"^[.Fs]{0,50}$")] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """What is known from earlier runs: how many, the merge base and its total coverage, and the tests worth a word."""
+
+    runs: Amount
+    base: Line = ""
+    coverage: Percent | None = None
+    tests: Annotated[tuple[TestHistory, ...], Meta(max_length=200_000)] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineTests:
+    """The tests that ran a stretch of lines, as places in `Report.tests`; `total` also counts those not listed."""
+
+    first: LineNumber
+    last: LineNumber
+    tests: Annotated[tuple[Amount, ...], Meta(max_length=100)]
+    total: Amount
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileCoverage:
-    """One measured file: its number of statements, what did not run, and its percentage with branches."""
+    """One measured file: its number of statements, what did not run, and its percentage with branches.
+
+    `touched` is there when coverage.py was asked for contexts.
+    """
 
     path: Line
     lines: Amount
     missing: Ranges
     percent: Percent
+    touched: Annotated[tuple[LineTests, ...], Meta(max_length=100_000)] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileLines:
+    """Some lines of one file."""
+
+    path: Line
+    ranges: Ranges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,13 +220,17 @@ class PatchCoverage:
 
 @dataclass(frozen=True, kw_only=True)
 class Coverage:
-    """Percentages of lines, of branches (null when they were not measured) and of both together."""
+    """Percentages of lines, of branches (null when they were not measured) and of both together.
+
+    `only_flaky` are lines that no steady test ran.
+    """
 
     lines: Percent
     branches: Percent | None
     total: Percent
     files: Annotated[tuple[FileCoverage, ...], Meta(max_length=20_000)] = ()
     diff: PatchCoverage | None = None
+    only_flaky: Annotated[tuple[FileLines, ...], Meta(max_length=20_000)] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,6 +296,7 @@ class Report:
     tests: Annotated[tuple[TestResult, ...], Meta(max_length=200_000)] = ()
     findings: Annotated[tuple[Finding, ...], Meta(max_length=10_000)] = ()
     verdicts: Annotated[tuple[Verdict, ...], Meta(max_length=200_000)] = ()
+    history: History | None = None
     coverage: Coverage | None = None
     database: Database | None = None
     timing: Annotated[dict[Slug, Seconds], Meta(max_length=100)] = field(default_factory=dict)
