@@ -47,6 +47,7 @@ from savepoint_ci.report.text import clean_block, clean_line, cut
 __all__ = ["build_report"]
 
 _DATABASE_STEPS = ("provision", "migrate", "server")
+_FAR_FUTURE = 1e11  # seconds since the epoch; evidence may say anything
 _INTERRUPTED = (2, 130, -2, -15)
 """pytest's own code for Ctrl-C, the shell's, and the signals INT and TERM."""
 
@@ -75,7 +76,8 @@ def build_report(
     seen = _Seen()
     for record in read_evidence(evidence):
         seen.add(record)
-    tests = tuple(record.result() for record in seen.tests.values())
+    first = min((record.start for record in seen.tests.values() if record.start is not None), default=None)
+    tests = tuple(record.result(first) for record in seen.tests.values())
     counts = _counts(tests, seen.collected)
     gates, gate_warnings = _gates(settings, coverage)
     ended = seen.finished if pytest_exit is None else pytest_exit
@@ -120,6 +122,7 @@ class _Seen:
                     record.when,
                     record.outcome,
                     worker=_line(record.worker),
+                    start=record.start if 0 < record.start < _FAR_FUTURE else None,
                     duration=_seconds(record.duration),
                     xfail=record.xfail,
                     error=_phase_error(record) if record.outcome == "failed" else None,

@@ -47,6 +47,7 @@ class PhaseLine(msgspec.Struct, frozen=True, tag_field="kind", tag="phase"):
     outcome: Literal["passed", "failed", "skipped", "rerun"]
     worker: str = "main"
     duration: float = 0.0
+    start: float = 0.0
     message: str = ""
     text: str = ""
     path: str | None = None

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from savepoint_ci.report.model import Outcome, PhaseError, TestResult
+from typing import get_args
+
+from savepoint_ci.report.model import Outcome, PhaseError, TestResult, TimedPhase
 
 __all__ = ["TestRecord"]
+
+_LONGEST = 10_000_000.0
 
 
 class TestRecord:
@@ -18,16 +22,30 @@ class TestRecord:
     def __init__(self, nodeid: str) -> None:
         self._nodeid = nodeid
         self._worker = "main"
+        self.start: float | None = None
         self._durations: dict[str, float] = {}
         self._last: dict[str, Outcome] = {}
         self._errors: list[PhaseError] = []
         self._crash: PhaseError | None = None
 
     def add(
-        self, when: str, outcome: str, *, worker: str, duration: float, xfail: bool, error: PhaseError | None
+        self,
+        when: str,
+        outcome: str,
+        *,
+        worker: str,
+        start: float | None,
+        duration: float,
+        xfail: bool,
+        error: PhaseError | None,
     ) -> None:
-        """Take one phase; `outcome` and `xfail` as pytest reports them, `error` when the phase failed."""
+        """Take one phase; `outcome` and `xfail` as pytest reports them, `error` when the phase failed.
+
+        :param start: in seconds since the epoch, None when it is not known.
+        """
         self._worker = worker
+        if self.start is None:
+            self.start = start
         # A test's own call comes after its sub-tests and lasts as long as all of them together.
         self._durations[when] = duration
         if error:
@@ -44,14 +62,23 @@ class TestRecord:
         self._worker = worker
         self._crash = PhaseError(phase="crash", message=message)
 
-    def result(self) -> TestResult:
-        """What became of the test."""
+    def result(self, first: float | None = None) -> TestResult:
+        """What became of the test.
+
+        :param first: when the run's first test started, in seconds since the epoch.
+        """
+        started = None if self.start is None or first is None else min(round(self.start - first, 6), _LONGEST)
+        phases: dict[TimedPhase, float] = {
+            name: self._durations[name] for name in get_args(TimedPhase) if name in self._durations
+        }
         return TestResult(
             nodeid=self._nodeid,
             outcome=self._outcome(),
             duration=round(sum(self._durations.values()), 6),
             worker=self._worker,
             phase_errors=tuple(self._all_errors()[:1_000]),
+            started=started,
+            phases=phases,
         )
 
     def _all_errors(self) -> list[PhaseError]:
