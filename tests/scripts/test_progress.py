@@ -8,6 +8,11 @@ import re
 import subprocess
 import sys
 
+import pytest
+
+# Each of them is a whole run of the tool, which takes seconds.
+pytestmark = pytest.mark.e2e
+
 SLOW = """
 import threading, pytest
 

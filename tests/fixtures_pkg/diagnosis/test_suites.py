@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+# Each of them is a whole run of pytest, which takes seconds.
+pytestmark = pytest.mark.e2e
+
 
 @pytest.mark.parametrize("loops", ["narrow", "wide"])
 def test_every_marked_line_of_a_sick_suite_is_found_and_no_other(diagnose_suite, loops):

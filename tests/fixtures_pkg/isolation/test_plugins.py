@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+# Each of them is a whole run of pytest, which takes seconds.
+pytestmark = pytest.mark.e2e
+
 BODY = '''
 async def test_fixtures(db_session, db_connection, db_engine, database):
     db_session.add(Crate(label="apples"))

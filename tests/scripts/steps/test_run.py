@@ -8,6 +8,9 @@ import venv
 
 import pytest
 
+# Each of them is a whole run of pytest, which takes seconds.
+pytestmark = pytest.mark.e2e
+
 PASSING = "def test_one(): pass\ndef test_two(): pass\n"
 
 
