@@ -39,10 +39,13 @@ def suite_command(python: Path, settings: Settings, project: Path, arguments: Se
 def count_workers(settings: Settings, project: Path) -> int:
     """The number of xdist workers; 0 means none.
 
-    With `auto` there is one per processor, at most 16 (each has a database), and never more than test functions.
+    With `auto` there is one per processor, at most 16 (each has a database), and never more than test functions; none
+    where the suite's own fixtures are in charge, because they may be made for one process.
     """
     if settings.workers != "auto":
         return int(settings.workers)
+    if settings.isolation == "none":
+        return 0
     wanted = min(_processors(), MOST_WORKERS)
     found = _count_tests(project, enough=wanted)
     return found if found > 1 else 0
