@@ -38,6 +38,8 @@ __all__ = [
     "ReportError",
     "Result",
     "Run",
+    "Shard",
+    "ShardResult",
     "Standing",
     "Template",
     "TestHistory",
@@ -67,6 +69,8 @@ Phase = Literal["collect", "setup", "call", "teardown", "crash"]
 TimedPhase = Literal["setup", "call", "teardown"]
 Standing = Literal["new", "known-flaky", "broken-on-base"]
 Result = Literal["green", "tests-failed", "gate", "database", "interrupted", "error"]
+ShardOutcome = Literal[Result, "lost"]
+ShardName = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,3}/[1-9][0-9]{0,3}$")]
 Count = Literal["total", "passed", "failed", "error", "skipped", "xfailed", "xpassed", "not_run"]
 
 _EXIT_CODES: Mapping[Result, ExitCode] = {
@@ -286,6 +290,26 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Shard:
+    """Which part of the suite this report is of; `plan` tells one cut of the suite from another."""
+
+    name: ShardName
+    attempt: Annotated[int, Meta(ge=1, le=10_000)] = 1
+    plan: Line = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardResult:
+    """What became of one shard of a merged report; one that left no report is lost, and its tests did not run."""
+
+    name: ShardName
+    result: ShardOutcome
+    tests: Amount
+    not_run: Amount
+    seconds: Seconds = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """Everything that one run found."""
 
@@ -303,6 +327,8 @@ class Report:
     gates: Annotated[tuple[Gate, ...], Meta(max_length=20)] = ()
     failure: Failure | None = None
     warnings: Annotated[tuple[Text, ...], Meta(max_length=1_000)] = ()
+    shard: Shard | None = None
+    shards: Annotated[tuple[ShardResult, ...], Meta(max_length=1_000)] = ()
 
     @property
     def exit_code(self) -> ExitCode:
