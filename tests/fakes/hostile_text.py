@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 from report_samples import SAMPLES
-from savepoint_ci.report.model import Report, TestResult
+from savepoint_ci.report.model import Coverage, Report, TestResult
 
 TRICKS = (
     "@octocat",
@@ -45,7 +45,8 @@ TRICKS = (
     "\n\n</details>\n\n",
     "\n::error::boo",
     "::warning file=a,line=1::x",
-    "a,b:c%d", "##[error]x",
+    "a,b:c%d",
+    "##[error]x",
     "%0A::error::x",
     "::stop-commands::x",
     ":tada:",
@@ -67,8 +68,15 @@ hostile = st.lists(st.sampled_from(TRICKS) | st.text(max_size=30) | st.character
 
 
 def filled_with(text: str) -> Report:
-    """A failing run in which every free text is this one."""
-    return _replace_texts(SAMPLES["findings"], lambda: text, lambda: text)
+    """A failing run with flaky tests and a history, in which every free text is this one."""
+    report = replace(
+        SAMPLES["findings"],
+        verdicts=SAMPLES["order_dependent"].verdicts,
+        history=SAMPLES["known_failures"].history,
+        failure=SAMPLES["database"].failure,
+    )
+    report = replace(report, coverage=SAMPLES["green_with_less_coverage"].coverage)
+    return _replace_texts(replace(report, tests=report.tests[-6:]), lambda: text, lambda: text)
 
 
 @st.composite
@@ -76,13 +84,12 @@ def hostile_reports(draw: st.DrawFn, repeat: int = 1) -> Report:
     """A run in which every free text is hostile, some of them repeated into length."""
     long = st.tuples(hostile, st.integers(1, repeat)).map(lambda pair: (pair[0] * pair[1])[:60_000])
     line = long.map(lambda text: text[:4_000])
-    report = SAMPLES[draw(st.sampled_from(sorted(SAMPLES)))]
+    report = SAMPLES[draw(st.sampled_from(sorted(SAMPLES.keys() - {"huge"})))]
     shorter = replace(report, tests=report.tests[-draw(st.integers(1, 6)) :], findings=report.findings[:3])
     return _replace_texts(shorter, lambda: draw(line), lambda: draw(long))
 
 
 def _replace_texts(report: Report, line: Callable[[], str], long: Callable[[], str]) -> Report:
-    coverage, patch = report.coverage, report.coverage and report.coverage.diff
     return replace(
         report,
         run=replace(report.run, id=line(), commit=line(), ref=line(), python=line()),
@@ -91,21 +98,41 @@ def _replace_texts(report: Report, line: Callable[[], str], long: Callable[[], s
             replace(
                 finding,
                 tests=(line(), *finding.tests),
-                culprit=replace(finding.culprit, path=line(), name=line()),
+                culprit=finding.culprit and replace(finding.culprit, path=line(), name=line()),
                 explanation=long(),
                 fix=long(),
+                evidence=(long(), line()),
             )
             for finding in report.findings
         ),
-        coverage=coverage
+        verdicts=tuple(replace(verdict, nodeid=line(), polluter=line(), command=line()) for verdict in report.verdicts),
+        history=report.history
         and replace(
-            coverage,
-            files=tuple(replace(file, path=line()) for file in coverage.files),
-            diff=patch and replace(patch, files=tuple(replace(file, path=line()) for file in patch.files)),
+            report.history,
+            base=line(),
+            tests=tuple(replace(test, nodeid=line()) for test in report.history.tests),
         ),
-        database=report.database and replace(report.database, provider=line(), version=line(), reason=line()),
+        coverage=report.coverage and _replace_texts_of_coverage(report.coverage, line),
+        database=report.database
+        and replace(
+            report.database,
+            provider=line(),
+            version=line(),
+            reason=line(),
+            template=report.database.template and replace(report.database.template, fingerprint=line(), source=line()),
+        ),
         failure=report.failure and replace(report.failure, message=long()),
         warnings=(long(), line()),
+    )
+
+
+def _replace_texts_of_coverage(coverage: Coverage, line: Callable[[], str]) -> Coverage:
+    patch = coverage.diff
+    return replace(
+        coverage,
+        files=tuple(replace(file, path=line()) for file in coverage.files),
+        diff=patch and replace(patch, files=tuple(replace(file, path=line()) for file in patch.files)),
+        only_flaky=tuple(replace(file, path=line()) for file in coverage.only_flaky),
     )
 
 

@@ -4,165 +4,117 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from report_parts import (
+    COVERED,
+    DATABASE,
+    GREEN,
+    HISTORY,
+    LOOP_FINDING,
+    LOOP_TESTS,
+    NO_USER,
+    ORDER_FINDING,
+    ORDER_TEST,
+    OUT_OF_STOCK,
+    PASSED,
+    SLEEP_FINDING,
+    TASK_FINDING,
+    red,
+)
 from savepoint_ci.report.model import (
-    Coverage,
-    Culprit,
-    Database,
     Failure,
-    FileCoverage,
+    FileLines,
     FilePatch,
     Finding,
     Gate,
     PatchCoverage,
     PhaseError,
     Report,
-    Run,
     Template,
+    TestHistory,
     TestResult,
+    Verdict,
 )
 
-_RUN = Run(
-    id="1234567890",
-    commit="3f2a91c7d5e04b8891aa6f0c2d7be4f15a9c0e63",
-    ref="orders-refund",
-    repository="example/shop",
-    python="3.13.0",
-    workers=2,
-    started="2026-11-21T09:30:00+00:00",
-)
-_DATABASE = Database(
-    provider="system",
-    reason="PostgreSQL 16.4 is installed",
-    version="16.4",
-    template=Template(fingerprint="9c1f04d2", hit=True, seconds=0.0, source="alembic"),
-    isolation={"savepoint": 84},
-)
-_TIMING = {"provision": 1.2, "install": 3.4, "migrate": 0.3, "test": 7.4}
-_PASSED = tuple(
-    TestResult(nodeid=f"tests/api/test_items.py::test_item_{number}", outcome="passed", duration=0.02, worker="gw0")
-    for number in range(84)
-)
-_COVERED = Coverage(
-    lines=93.1,
-    branches=88.0,
-    total=92.4,
-    files=(
-        FileCoverage(path="shop/services/orders.py", lines=88, missing=((41, 43), (57, 57)), percent=94.3),
-        FileCoverage(path="shop/routers/users.py", lines=40, missing=((12, 12),), percent=97.5),
-        FileCoverage(path="shop/models.py", lines=61, missing=(), percent=100.0),
+_ALWAYS_GREEN = replace(GREEN, coverage=replace(COVERED, total=100.0, lines=100.0, branches=100.0))
+_PARTLY_COVERED = replace(
+    COVERED,
+    diff=PatchCoverage(
+        percent=71.42857,
+        covered=10,
+        changed=14,
+        files=(FilePatch(path="shop/services/orders.py", uncovered=((41, 43), (57, 57))),),
     ),
-    diff=PatchCoverage(percent=100.0, covered=14, changed=14),
 )
-_GREEN = Report(
-    result="green",
-    counts={"total": 84, "passed": 84},
-    run=_RUN,
-    tests=_PASSED,
-    coverage=_COVERED,
-    database=_DATABASE,
-    timing=_TIMING,
+_KNOWN_FLAKY = TestHistory(
+    nodeid=OUT_OF_STOCK.nodeid, runs=40, failures=6, standing="known-flaky", recent="...........F....F..F.FF"
 )
+_FLAKY = Verdict(nodeid=OUT_OF_STOCK.nodeid, verdict="flaky", runs=20, failures=3, interval=(5.2, 36.0))
 
 
-def _red(*broken: TestResult, **more: object) -> Report:
-    counts = {"total": 84, "passed": 84 - len(broken)}
-    for test in broken:
-        counts[test.outcome] = counts.get(test.outcome, 0) + 1
-    return replace(_GREEN, result="tests-failed", counts=counts, tests=(*_PASSED[len(broken) :], *broken), **more)
-
-
-_OUT_OF_STOCK = TestResult(
-    nodeid="tests/services/test_orders.py::test_refund_returns_stock[two items]",
-    outcome="failed",
-    duration=0.04,
-    worker="gw1",
-    phase_errors=(
-        PhaseError(
-            phase="call",
-            message="AssertionError: assert 3 == 5",
-            text=(
-                "    async def test_refund_returns_stock(service, order):\n"
-                "        await service.refund(order.id)\n"
-                ">       assert (await service.stock(order.item_id)) == 5\n"
-                "E       assert 3 == 5\n"
-                "\n"
-                "tests/services/test_orders.py:48: AssertionError"
+_WELL: dict[str, Report] = {
+    "green": _ALWAYS_GREEN,
+    "green_with_uncovered_lines": replace(GREEN, coverage=_PARTLY_COVERED),
+    "green_with_skipped": replace(
+        GREEN,
+        counts={"total": 84, "passed": 70, "skipped": 9, "xfailed": 4, "xpassed": 1},
+        history=replace(HISTORY, coverage=92.4),
+    ),
+    "green_without_coverage": replace(GREEN, coverage=None),
+    "green_without_database": replace(GREEN, database=None, run=replace(GREEN.run, workers=0)),
+    "green_with_new_template": replace(
+        GREEN,
+        database=replace(
+            DATABASE,
+            provider="container",
+            reason="the image postgres:16 was started with docker",
+            template=Template(fingerprint="5be0a7c93d11", hit=False, seconds=3.4, source="alembic"),
+            isolation={"savepoint": 61, "rows": 18, "clone": 5},
+        ),
+        tests=(*PASSED[:80], *(replace(test, duration=2.5 + test.duration) for test in PASSED[80:])),
+        warnings=("2 tests were moved from `savepoint` to `clone`, because they hold two sessions open at once.",),
+    ),
+    "green_with_warnings": replace(
+        GREEN,
+        warnings=(
+            (
+                "With your own coverage configuration lines after an awaited SQLAlchemy call would count as missed, "
+                "because [run] concurrency in pyproject.toml is not set. This run used greenlet, thread."
             ),
-            path="tests/services/test_orders.py",
-            line=48,
-        ),
-    ),
-)
-_NO_USER = TestResult(
-    nodeid="tests/api/test_users.py::test_me",
-    outcome="error",
-    duration=0.01,
-    worker="gw0",
-    phase_errors=(
-        PhaseError(
-            phase="setup",
-            message='sqlalchemy.exc.IntegrityError: null value in column "email"',
-            text="tests/conftest.py:21: in registered_user\n    await users.add(User(name='ada'))\nE   IntegrityError",
-            path="tests/conftest.py",
-            line=21,
-        ),
-        PhaseError(phase="teardown", message="RuntimeError: no user to remove", path="tests/conftest.py", line=24),
-    ),
-)
-_LOOP_TESTS = tuple(
-    TestResult(
-        nodeid=f"tests/repositories/test_items.py::test_{name}",
-        outcome="failed",
-        duration=0.01,
-        worker="gw1",
-        phase_errors=(
-            PhaseError(
-                phase="call",
-                message="RuntimeError: got Future attached to a different loop",
-                text="shop/database.py:9: in session\nE   RuntimeError: got Future attached to a different loop",
-                path="shop/database.py",
-                line=9,
+            (
+                "Coverage of the changed lines is not known: the base of the pull request was not fetched. "
+                "Check out with `fetch-depth: 0`."
             ),
         ),
-    )
-    for name in ("search", "delete", "rename", "restock", "list")
-)
-_LOOP_FINDING = Finding(
-    code="SP104",
-    cause="loop.resource_outlived_loop",
-    tests=tuple(test.nodeid for test in _LOOP_TESTS),
-    culprit=Culprit(path="tests/conftest.py", line=12, name="engine"),
-    explanation=(
-        "The fixture `engine` is made once per session, on the loop of the first test. Its pooled connections belong "
-        "to that loop, and each later test runs on a loop of its own."
+        coverage=replace(COVERED, diff=None),
     ),
-    fix="Give the tests the fixture's loop: set `asyncio_default_test_loop_scope = session` in pyproject.toml.",
-    confidence=0.95,
-    evidence=("connection made on loop 1, used on loop 2",),
-)
-
-SAMPLES: dict[str, Report] = {
-    "green": replace(_GREEN, coverage=replace(_COVERED, total=100.0, lines=100.0, branches=100.0)),
-    "green_with_uncovered_lines": replace(
-        _GREEN,
+    "green_with_finding": replace(GREEN, findings=(TASK_FINDING,)),
+    "green_after_rerun": replace(
+        GREEN, verdicts=(_FLAKY,), history=replace(HISTORY, tests=(_KNOWN_FLAKY,)), coverage=_PARTLY_COVERED
+    ),
+    "green_with_less_coverage": replace(
+        GREEN,
+        history=HISTORY,
         coverage=replace(
-            _COVERED,
-            diff=PatchCoverage(
-                percent=71.42857,
-                covered=10,
-                changed=14,
-                files=(FilePatch(path="shop/services/orders.py", uncovered=((41, 43), (57, 57))),),
+            _PARTLY_COVERED,
+            total=90.13,
+            only_flaky=(
+                FileLines(path="shop/services/stock.py", ranges=((18, 22), (31, 31))),
+                FileLines(path="shop/routers/orders.py", ranges=((77, 80),)),
             ),
         ),
+        verdicts=(_FLAKY,),
     ),
-    "failures": _red(_OUT_OF_STOCK),
-    "setup_error": _red(_NO_USER),
-    "findings": _red(
-        *_LOOP_TESTS,
-        _OUT_OF_STOCK,
-        findings=(_LOOP_FINDING,),
+}
+
+_BROKEN: dict[str, Report] = {
+    "failures": red(OUT_OF_STOCK),
+    "setup_error": red(NO_USER),
+    "findings": red(
+        *LOOP_TESTS,
+        OUT_OF_STOCK,
+        findings=(LOOP_FINDING,),
         coverage=replace(
-            _COVERED,
+            COVERED,
             diff=PatchCoverage(
                 percent=85.7,
                 covered=12,
@@ -171,8 +123,77 @@ SAMPLES: dict[str, Report] = {
             ),
         ),
     ),
+    "several_causes": red(
+        *LOOP_TESTS, ORDER_TEST, OUT_OF_STOCK, findings=(LOOP_FINDING, ORDER_FINDING, TASK_FINDING, SLEEP_FINDING)
+    ),
+    "cause_is_a_guess": red(
+        OUT_OF_STOCK,
+        findings=(
+            Finding(
+                code="SP601",
+                cause="unknown",
+                tests=(OUT_OF_STOCK.nodeid,),
+                culprit=None,
+                explanation="The test failed once and passed four times with the same code, order and seed.",
+                fix="",
+                confidence=0.3,
+                evidence=("4 of 5 reruns passed",),
+            ),
+        ),
+        verdicts=(_FLAKY,),
+    ),
+    "order_dependent": red(
+        ORDER_TEST,
+        findings=(ORDER_FINDING,),
+        verdicts=(
+            Verdict(
+                nodeid=ORDER_TEST.nodeid,
+                verdict="order-dependent",
+                runs=6,
+                failures=3,
+                polluter="tests/api/test_import.py::test_import_fills_catalogue",
+                command=(
+                    "pytest -p no:randomly tests/api/test_import.py::test_import_fills_catalogue "
+                    "tests/api/test_catalogue.py::test_empty_catalogue"
+                ),
+            ),
+        ),
+    ),
+    "known_failures": red(
+        OUT_OF_STOCK,
+        NO_USER,
+        *LOOP_TESTS[:1],
+        history=replace(
+            HISTORY,
+            tests=(
+                _KNOWN_FLAKY,
+                TestHistory(
+                    nodeid=NO_USER.nodeid, runs=40, failures=9, standing="broken-on-base", recent=".....FFFFFFFFF"
+                ),
+                TestHistory(nodeid=LOOP_TESTS[0].nodeid, runs=40, failures=0, standing="new", recent="." * 20),
+            ),
+        ),
+    ),
+    "collection_error": red(
+        TestResult(
+            nodeid="tests/api/test_reports.py",
+            outcome="error",
+            phase_errors=(
+                PhaseError(
+                    phase="collect",
+                    message="ImportError: cannot import name 'monthly' from 'shop.reports'",
+                    text=(
+                        "tests/api/test_reports.py:3: in <module>\n    from shop.reports import monthly\n"
+                        "E   ImportError: cannot import name 'monthly' from 'shop.reports'"
+                    ),
+                    path="tests/api/test_reports.py",
+                    line=3,
+                ),
+            ),
+        )
+    ),
     "crash": replace(
-        _red(
+        red(
             TestResult(
                 nodeid="tests/api/test_export.py::test_large_export",
                 outcome="error",
@@ -186,16 +207,57 @@ SAMPLES: dict[str, Report] = {
             "pytest was ended by signal 9 before it had finished; tests without a result count as not run.",
         ),
     ),
+    "strange_names": red(
+        replace(OUT_OF_STOCK, nodeid=f"tests/test_names.py::test_price[{'very-long-parameter-' * 12}]"),
+        replace(OUT_OF_STOCK, nodeid="tests/test_names.py::test_greeting[こんにちは、世界-Grüße-مرحبا]"),
+        replace(OUT_OF_STOCK, nodeid="tests/test_names.py::test_query[SELECT `a` FROM t -- @octocat #1 $(reboot)]"),
+        replace(
+            NO_USER,
+            nodeid="tests/test_names.py::test_html[</summary></details><img src=x onerror=alert(1)>]",
+            phase_errors=(
+                PhaseError(
+                    phase="call", message="![x](https://evil.example/x.png) <b>bold</b>", text="```\n# no heading"
+                ),
+            ),
+        ),
+    ),
+    "huge": red(
+        *(
+            replace(
+                OUT_OF_STOCK,
+                nodeid=f"tests/services/test_orders.py::test_refund_returns_stock[{number} items]",
+                phase_errors=(replace(OUT_OF_STOCK.phase_errors[0], text="detail\n" * 4_000),),
+            )
+            for number in range(80)
+        ),
+        findings=tuple(replace(LOOP_FINDING, explanation=f"Case {number}. " * 30) for number in range(60)),
+    ),
+}
+
+_NO_VERDICT: dict[str, Report] = {
     "gate": replace(
-        _GREEN,
+        GREEN,
         result="gate",
         gates=(
             Gate(name="coverage", wanted=95.0, actual=92.4, passed=False),
             Gate(name="patch-coverage", wanted=90.0, actual=100.0, passed=True),
         ),
     ),
+    "patch_gate": replace(
+        GREEN,
+        result="gate",
+        coverage=_PARTLY_COVERED,
+        gates=(Gate(name="patch-coverage", wanted=90.0, actual=71.42857, passed=False),),
+    ),
+    "unknown_gate": replace(
+        GREEN,
+        result="gate",
+        coverage=None,
+        gates=(Gate(name="coverage", wanted=90.0, actual=None, passed=False),),
+        warnings=("There is no coverage data: pytest was called with --no-cov.",),
+    ),
     "database": replace(
-        _GREEN,
+        GREEN,
         result="database",
         counts={"total": 0},
         tests=(),
@@ -209,15 +271,47 @@ SAMPLES: dict[str, Report] = {
             ),
         ),
     ),
-    "huge": _red(
-        *(
-            replace(
-                _OUT_OF_STOCK,
-                nodeid=f"tests/services/test_orders.py::test_refund_returns_stock[{number} items]",
-                phase_errors=(replace(_OUT_OF_STOCK.phase_errors[0], text="detail\n" * 4_000),),
-            )
-            for number in range(80)
+    "database_lost": replace(
+        red(replace(NO_USER, phase_errors=(PhaseError(phase="setup", message="ConnectionRefusedError: [Errno 111]"),))),
+        result="database",
+        counts={"total": 84, "passed": 41, "error": 1, "not_run": 42},
+        coverage=None,
+        failure=Failure(
+            step="server",
+            message=(
+                "The PostgreSQL server (container) stopped answering while the suite ran.\n"
+                "Something ended it: look for a kill for lack of memory, or for another program that stops servers."
+            ),
         ),
-        findings=tuple(replace(_LOOP_FINDING, explanation=f"Case {number}. " * 30) for number in range(60)),
+    ),
+    "interrupted": replace(
+        GREEN,
+        result="interrupted",
+        counts={"total": 84, "passed": 30, "not_run": 54},
+        tests=PASSED[:30],
+        coverage=None,
+        warnings=("pytest ended with exit code 2 before it had finished; tests without a result count as not run.",),
+    ),
+    "install_failed": replace(
+        GREEN,
+        result="error",
+        counts={"total": 0},
+        tests=(),
+        coverage=None,
+        database=None,
+        timing={"provision": 1.2, "install": 3.4},
+        failure=Failure(
+            step="install",
+            message=(
+                "The project's dependencies could not be installed:\n"
+                "  x No solution found when resolving dependencies:\n"
+                "  because shop depends on pydantic>=3 and only pydantic<=2.12 is available, shop cannot be used."
+            ),
+        ),
+    ),
+    "no_tests": replace(
+        GREEN, result="tests-failed", counts={"total": 0}, tests=(), coverage=None, database=None, timing={"test": 0.4}
     ),
 }
+
+SAMPLES: dict[str, Report] = {**_WELL, **_BROKEN, **_NO_VERDICT}

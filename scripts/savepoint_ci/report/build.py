@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import get_args
 
@@ -40,6 +40,7 @@ from savepoint_ci.report.model import (
     Run,
     Template,
     TestResult,
+    Verdict,
 )
 from savepoint_ci.report.outcomes import TestRecord
 from savepoint_ci.report.text import clean_block, clean_line, cut
@@ -61,6 +62,8 @@ def build_report(
     timing: Mapping[str, float] | None = None,
     failure: Failure | None = None,
     pytest_exit: int | None = None,
+    verdicts: Sequence[Verdict] = (),
+    searched: bool = False,
     warnings: Iterable[str] = (),
 ) -> Report:
     """Put together what one run found; it never raises because of what the evidence says.
@@ -71,6 +74,8 @@ def build_report(
     :param timing: seconds by step.
     :param failure: the step that could not do its work, if one could not.
     :param pytest_exit: how pytest ended (negative: by that signal), None when it was not started.
+    :param verdicts: what reruns proved.
+    :param searched: reruns looked for tests that are not stable, and one that was found fails the gate `stability`.
     :param warnings: what the steps want to be said.
     """
     seen = _Seen()
@@ -80,6 +85,8 @@ def build_report(
     tests = tuple(record.result(first) for record in seen.tests.values())
     counts = _counts(tests, seen.collected)
     gates, gate_warnings = _gates(settings, coverage)
+    if searched:
+        gates = (*gates, _stability(tests, verdicts))
     ended = seen.finished if pytest_exit is None else pytest_exit
     return Report(
         result=_result(counts, gates, failure, ended, tests),
@@ -87,6 +94,7 @@ def build_report(
         run=_clean_run(replace(run, python=seen.session.python, workers=max(seen.session.workers, 0))),
         tests=tests,
         findings=tuple(seen.findings),
+        verdicts=tuple(_clean_verdict(each) for each in verdicts),
         coverage=coverage,
         database=_database(seen.served, seen.session.isolation, tests) if seen.served else None,
         timing={name: _seconds(value) for name, value in (timing or {}).items()},
@@ -233,6 +241,22 @@ def _gates(settings: Settings, coverage: Coverage | None) -> tuple[tuple[Gate, .
 
 def _gate(name: str, wanted: float, actual: float | None) -> Gate:
     return Gate(name=name, wanted=wanted, actual=actual, passed=actual is not None and actual >= wanted)
+
+
+def _stability(tests: tuple[TestResult, ...], verdicts: Sequence[Verdict]) -> Gate:
+    unstable = {each.nodeid for each in verdicts}
+    return _gate("stability", 100.0, 100.0 * (1 - len(unstable) / max(len(tests), 1)))
+
+
+def _clean_verdict(verdict: Verdict) -> Verdict:
+    return replace(
+        verdict,
+        nodeid=_line(verdict.nodeid),
+        polluter=verdict.polluter and _line(verdict.polluter),
+        setter=verdict.setter and _line(verdict.setter),
+        explanation=_text(verdict.explanation),
+        command=_line(verdict.command),
+    )
 
 
 def _database(served: Served, isolation: str, tests: tuple[TestResult, ...]) -> Database:

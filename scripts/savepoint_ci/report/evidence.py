@@ -53,6 +53,7 @@ class PhaseLine(msgspec.Struct, frozen=True, tag_field="kind", tag="phase"):
     path: str | None = None
     line: int | None = None
     xfail: bool = False
+    isolation: str = ""
 
 
 class Found(msgspec.Struct, frozen=True, tag_field="kind", tag="finding"):

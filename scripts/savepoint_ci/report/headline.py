@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from savepoint_ci.report.model import Coverage, Database, PatchCoverage, Report
 
 __all__ = [
+    "change_text",
     "coverage_text",
     "database_text",
     "duration_text",
@@ -51,6 +52,17 @@ def coverage_text(coverage: Coverage) -> str:
     """Return total and branch coverage, such as `91.4 % (branches 88 %)`."""
     branches = f" (branches {percent(coverage.branches)})" if coverage.branches is not None else ""
     return f"{percent(coverage.total)}{branches}"
+
+
+def change_text(report: Report) -> str:
+    """Return how the total coverage moved, such as `0.3 points above`; empty when the history does not say."""
+    before = report.history.coverage if report.history else None
+    if before is None or report.coverage is None:
+        return ""
+    change = round(report.coverage.total - before, 1)
+    if not change:
+        return "the same as"
+    return f"{abs(change):.1f} points {'above' if change > 0 else 'below'}"
 
 
 def patch_text(patch: PatchCoverage) -> str:

@@ -28,11 +28,14 @@ def code(text: str, limit: int = 200) -> str:
     return f"{ticks}{pad}{text}{pad}{ticks}"
 
 
-def fence(text: str, limit: int = 20_000) -> str:
-    """Return text as a fenced block, to stand at the beginning of a line, that it cannot close."""
+def fence(text: str, limit: int = 20_000, *, language: str = "text") -> str:
+    """Return text as a fenced block, to stand at the beginning of a line, that it cannot close.
+
+    :param language: a word of ours, never foreign text.
+    """
     text = cut(clean_block(text).strip("\n"), limit)
     ticks = "`" * max(3, _longest_run_of_ticks(text) + 1)
-    return f"{ticks}text\n{text}\n{ticks}"
+    return f"{ticks}{language}\n{text}\n{ticks}"
 
 
 def prose(text: str, limit: int = 600) -> str:

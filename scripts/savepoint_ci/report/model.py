@@ -60,7 +60,10 @@ Seconds = Annotated[float, Meta(ge=0, le=10_000_000)]
 Percent = Annotated[float, Meta(ge=0, le=100)]
 LineNumber = Annotated[int, Meta(ge=1, le=100_000_000)]
 Amount = Annotated[int, Meta(ge=0, le=100_000_000)]
-Slug = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_.-]{0,79}$")]
+# `$` alone lets Python take a line break after the last character.
+Slug = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_.-]{0,79}$(?!\n)")]
+# A word stands in the middle of sentences, so it can be no address and no commit's name.
+Word = Annotated[str, Meta(pattern=r"^(?!.*[0-9a-f]{7})[a-z][a-z0-9_-]{0,39}$(?!\n)")]
 Ranges = Annotated[tuple[tuple[LineNumber, LineNumber], ...], Meta(max_length=100_000)]
 """First and last line of each stretch, both included."""
 
@@ -126,7 +129,7 @@ class Culprit:
 class Finding:
     """Why tests broke or may break: one cause, the line to change, and the way out."""
 
-    code: Annotated[str, Meta(pattern=r"^SP[1-9][0-9]{2}$")]
+    code: Annotated[str, Meta(pattern=r"^SP[1-9][0-9]{2}$(?!\n)")]
     cause: Slug
     tests: Annotated[tuple[Line, ...], Meta(max_length=100_000)]
     culprit: Culprit | None
@@ -138,15 +141,22 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What reruns of one test proved; `interval` holds its rate of failure in percent, `command` shows it again."""
+    """What reruns of one test proved.
+
+    `interval` holds its rate of failure in percent. It fails after `polluter`, or without `setter`. `command` shows it
+    again, and was seen to do so when it is `reproduced`.
+    """
 
     nodeid: Line
-    verdict: Slug
+    verdict: Word
     runs: Amount
     failures: Amount
     polluter: Line | None = None
+    setter: Line | None = None
     interval: tuple[Percent, Percent] | None = None
+    explanation: Text = ""
     command: Line = ""
+    reproduced: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +169,7 @@ class TestHistory:
     runs: Amount
     failures: Amount
     standing: Standing | None = None
-    recent: Annotated[str, Meta(pattern=r"^[.Fs]{0,50}$")] = ""
+    recent: Annotated[str, Meta(pattern=r"^[.Fs]{0,50}$(?!\n)")] = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,14 +265,14 @@ class Database:
     reason: Line
     version: Line
     template: Template | None
-    isolation: Annotated[dict[Slug, Amount], Meta(max_length=20)] = field(default_factory=dict)
+    isolation: Annotated[dict[Word, Amount], Meta(max_length=20)] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
     """A limit that the run was held to; `actual` is null when there was nothing to measure."""
 
-    name: Slug
+    name: Word
     wanted: Percent
     actual: Percent | None
     passed: bool
@@ -272,7 +282,7 @@ class Gate:
 class Failure:
     """A step that could not do its work, with its complete message."""
 
-    step: Slug
+    step: Word
     message: Text
 
 
@@ -323,7 +333,7 @@ class Report:
     history: History | None = None
     coverage: Coverage | None = None
     database: Database | None = None
-    timing: Annotated[dict[Slug, Seconds], Meta(max_length=100)] = field(default_factory=dict)
+    timing: Annotated[dict[Word, Seconds], Meta(max_length=100)] = field(default_factory=dict)
     gates: Annotated[tuple[Gate, ...], Meta(max_length=20)] = ()
     failure: Failure | None = None
     warnings: Annotated[tuple[Text, ...], Meta(max_length=1_000)] = ()

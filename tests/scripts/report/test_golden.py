@@ -25,7 +25,7 @@ def test_terminal_summary_looks_as_committed(name, same_as_committed):
     same_as_committed(GOLDEN / f"{name}.txt", terminal_summary(SAMPLES[name]))
 
 
-@pytest.mark.parametrize("name", ["green"])
+@pytest.mark.parametrize("name", ["green", "green_with_skipped"])
 def test_green_comment_is_three_lines(name):
     lines = [line for line in comment_body(SAMPLES[name]).splitlines()[1:] if line]
 

@@ -7,9 +7,8 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree as ET
 
-import cmarkgfm
 import pytest
-from cmarkgfm.cmark import Options
+from github_page import github_html
 from hostile_text import TRICKS, filled_with, hostile, hostile_reports
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -62,7 +61,7 @@ class Page(HTMLParser):
 
 
 def as_github_renders(markdown: str) -> Page:
-    return Page(cmarkgfm.github_flavored_markdown_to_html(markdown, options=Options.CMARK_OPT_UNSAFE))
+    return Page(github_html(markdown))
 
 
 def assert_only_ours(page: Page) -> None:

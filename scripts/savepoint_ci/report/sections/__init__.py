@@ -1,0 +1,1 @@
+"""The parts of the report in Markdown, each from the report alone."""

@@ -1,0 +1,90 @@
+"""Where the run's time went, what its database was, and which run it was."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from savepoint_ci.report.headline import database_text, duration_text, plural
+from savepoint_ci.report.markup import code, prose
+from savepoint_ci.report.model import Report
+
+__all__ = ["last_line", "ledger"]
+
+_SLOWEST = 5
+_WORTH_A_WORD = 1.0
+"""Seconds from which on a test counts as slow."""
+
+
+def ledger(report: Report) -> str:
+    """Return the folded account of database and time."""
+    lines = [f"- {line}" for line in (*_database(report), *_steps(report), *_workers(report), *_slowest(report))]
+    if not lines:
+        return ""
+    return "<details><summary>Database and time</summary>\n\n" + "\n".join(lines) + "\n\n</details>"
+
+
+def last_line(report: Report, run_url: str) -> str:
+    """Return which run this was, in one line.
+
+    :param run_url: the page of the run, from our own environment.
+    """
+    parts = []
+    if report.database:
+        parts.append(prose(database_text(report.database)))
+    if report.run.python:
+        parts.append(f"Python {prose(report.run.python, 40)}")
+    if report.run.workers:
+        parts.append(plural(report.run.workers, "worker"))
+    if report.timing:
+        parts.append(duration_text(sum(report.timing.values())))
+    if report.run.commit:
+        parts.append(code(report.run.commit[:9]))
+    if run_url:
+        parts.append(f"[run]({run_url})")
+    return f"_{' · '.join(parts)}_" if parts else ""
+
+
+def _database(report: Report) -> Iterator[str]:
+    database = report.database
+    if not database:
+        return
+    yield f"Server: {prose(database.reason)}" if database.reason else f"Server: {code(database.provider)}"
+    if template := database.template:
+        made = "reused" if template.hit else f"built in {duration_text(template.seconds)}"
+        yield f"Template {code(template.fingerprint[:12])} from {code(template.source)}: {made}"
+    if database.isolation:
+        kinds = sorted(database.isolation.items(), key=lambda kind: -kind[1])
+        yield "Isolation: " + ", ".join(f"{number:,} {name}" for name, number in kinds)
+
+
+def _steps(report: Report) -> Iterator[str]:
+    if report.timing:
+        steps = sorted(report.timing.items(), key=lambda step: -step[1])
+        yield "Waited for: " + ", ".join(f"{name} {duration_text(seconds)}" for name, seconds in steps)
+    sums: dict[str, float] = defaultdict(float)
+    for test in report.tests:
+        for phase, seconds in test.phases.items():
+            sums[phase] += seconds
+    if sums:
+        yield "Inside tests: " + ", ".join(f"{name} {duration_text(seconds)}" for name, seconds in sums.items())
+
+
+def _workers(report: Report) -> Iterator[str]:
+    busy: dict[str, float] = defaultdict(float)
+    for test in report.tests:
+        busy[test.worker] += test.duration
+    if len(busy) > 1:
+        least, most = min(busy, key=busy.__getitem__), max(busy, key=busy.__getitem__)
+        yield (
+            f"Workers: {code(most)} was busy for {duration_text(busy[most])}, "
+            f"{code(least)} for {duration_text(busy[least])}"
+        )
+
+
+def _slowest(report: Report) -> Iterator[str]:
+    slow = [test for test in report.tests if test.duration >= _WORTH_A_WORD]
+    if slow:
+        slowest = sorted(slow, key=lambda test: -test.duration)[:_SLOWEST]
+        listed = "".join(f"\n  - {duration_text(test.duration)} {code(test.nodeid)}" for test in slowest)
+        yield f"Slowest tests:{listed}"
