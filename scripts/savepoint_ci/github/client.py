@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,7 +19,7 @@ from urllib3.exceptions import HTTPError
 
 from savepoint_ci.report.text import clean_line, cut
 
-__all__ = ["MAX_REQUESTS", "Client", "GitHubError", "UnsureError"]
+__all__ = ["MAX_REQUESTS", "Client", "GitHubError", "UnsureError", "api_url"]
 
 MAX_REQUESTS = 120
 """The most that one run may ask of the 1,000 requests per hour that a workflow's token has; usually it is 3 or 4."""
@@ -54,6 +55,18 @@ class _TryAgainError(Exception):
         self.wait = wait
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Question:
+    """One request; one that creates something is not repeatable, and one for a file says how large it may be."""
+
+    method: str
+    url: str
+    query: dict[str, str | int] | None = None
+    body: dict[str, Any] | None = None
+    repeatable: bool = True
+    file_limit: int | None = None
+
+
 class _Bearer(AuthBase):
     """Puts the token on each request; given as `auth`, because a ~/.netrc would replace a plain header."""
 
@@ -68,7 +81,7 @@ class _Bearer(AuthBase):
 class Client:
     """Speaks to GitHub's API; proxies and certificates are taken from the environment.
 
-    :param api_url: GITHUB_API_URL, such as https://api.github.com or https://host/api/v3.
+    :param url: the API's address, such as https://api.github.com or https://host/api/v3.
     :param seconds: after so many, waits included, nothing is tried any more.
     :param read_seconds: how long one answer may keep silent.
     :param sleep: how to wait; with `clock` it lets time be given.
@@ -77,7 +90,7 @@ class Client:
 
     def __init__(
         self,
-        api_url: str,
+        url: str,
         token: Secret,
         *,
         seconds: float = TOTAL_SECONDS,
@@ -85,7 +98,7 @@ class Client:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._api_url = api_url.rstrip("/")
+        self._api_url = url.rstrip("/")
         self._sleep = sleep
         self._clock = clock
         self._deadline = clock() + seconds
@@ -124,7 +137,7 @@ class Client:
 
         :raises UnsureError: when it may have been created although no answer came; look before asking again.
         """
-        return self._ask("POST", self._api_url + path, body=body)[0]
+        return self._ask("POST", self._api_url + path, body=body, repeatable=False)[0]
 
     def patch(self, path: str, body: dict[str, Any]) -> Any:
         """Change something."""
@@ -138,29 +151,28 @@ class Client:
             if error.status != requests.codes.not_found:
                 raise
 
+    def download(self, path: str, *, limit: int) -> bytes:
+        """Return a file of at most `limit` bytes; GitHub leads to its storage, which never sees the token.
+
+        :raises GitHubError: when it is larger, GitHub refuses, or cannot be reached within the client's time.
+        """
+        content: bytes = self._ask("GET", self._api_url + path, file_limit=limit)[0]
+        return content
+
     def login(self) -> str:
         """Return the name under which the token writes, such as `github-actions[bot]`.
 
         Only GraphQL tells it to every kind of token; REST refuses the question to a workflow's own.
         """
         base = self._api_url.removesuffix("/v3")
-        answer, _ = self._ask("POST", f"{base}/graphql", body={"query": "{viewer{login}}"}, repeatable=True)
+        answer, _ = self._ask("POST", f"{base}/graphql", body={"query": "{viewer{login}}"})
         try:
             return str(answer["data"]["viewer"]["login"])
         except (KeyError, TypeError):
             raise GitHubError(f"GitHub does not say whose token this is: {cut(str(answer), 200)}") from None
 
-    def _ask(
-        self,
-        method: str,
-        url: str,
-        *,
-        query: dict[str, str | int] | None = None,
-        body: dict[str, Any] | None = None,
-        repeatable: bool | None = None,
-    ) -> tuple[Any, str | None]:
+    def _ask(self, method: str, url: str, **more: Any) -> tuple[Any, str | None]:
         """Return the answer and the address of the next page."""
-        repeatable = method != "POST" if repeatable is None else repeatable
         retrying = Retrying(
             retry=retry_if_exception_type(_TryAgainError),
             wait=_wait,
@@ -169,40 +181,44 @@ class Client:
             reraise=True,
         )
         try:
-            return retrying(self._once, method, url, query, body, repeatable)
+            return retrying(self._once, _Question(method=method, url=url, **more))
         except _TryAgainError as fault:
             raise fault.error from None
 
-    def _once(
-        self, method: str, url: str, query: dict[str, str | int] | None, body: dict[str, Any] | None, repeatable: bool
-    ) -> tuple[Any, str | None]:
+    def _once(self, asked: _Question) -> tuple[Any, str | None]:
         if self._requests_left <= 0:
             raise GitHubError(f"{MAX_REQUESTS} requests were not enough; GitHub is left alone now.")
         self._requests_left -= 1
-        what = f"{method} {urlsplit(url).path}"
+        what = f"{asked.method} {urlsplit(asked.url).path}"
         try:
             with self._session.request(
-                method, url, params=query, json=body, timeout=self._timeout(), stream=True
+                asked.method, asked.url, params=asked.query, json=asked.body, timeout=self._timeout(), stream=True
             ) as response:
-                content = self._read(response)
+                content = self._read(response, asked.file_limit or _MAX_BYTES)
         except (requests.RequestException, HTTPError, OSError) as fault:
             # The class says enough; the text of such an error may hold a proxy's password.
-            raise _lost(GitHubError(f"{what}: no answer ({type(fault).__name__})."), repeatable=repeatable) from None
+            raise _lost(
+                GitHubError(f"{what}: no answer ({type(fault).__name__})."), repeatable=asked.repeatable
+            ) from None
+        if asked.file_limit and response.ok:
+            return content, None
         answer = _json(content)
         if response.ok and (content == b"" or answer is not None):
             return answer, self._next_page(response)
-        raise _refused(what, response, answer, repeatable=repeatable)
+        raise _refused(what, response, answer, repeatable=asked.repeatable)
 
     def _timeout(self) -> tuple[float, float]:
         left = max(self._deadline - self._clock(), 0.1)
         return min(_CONNECT_SECONDS, left), min(self._read_seconds, left)
 
-    def _read(self, response: requests.Response) -> bytes:
+    def _read(self, response: requests.Response, limit: int) -> bytes:
         """Read the body as it comes; a time-out per read would not end an answer that drips, nor a compressed one."""
         content = bytearray()
         while part := response.raw.read1(65_536):
             content += part
-            if len(content) > _MAX_BYTES or self._clock() > self._deadline:
+            if len(content) > limit:
+                raise GitHubError(f"{urlsplit(response.url).path}: the answer has more than {limit:,} bytes.")
+            if self._clock() > self._deadline:
                 raise requests.exceptions.ContentDecodingError
         return bytes(content)
 
@@ -214,6 +230,11 @@ class Client:
 
     def _gives_up(self, state: RetryCallState) -> bool:
         return state.attempt_number >= _ATTEMPTS or self._clock() + state.upcoming_sleep > self._deadline
+
+
+def api_url(environ: Mapping[str, str]) -> str:
+    """Return the API's address as the runner gives it; GitHub Enterprise Server has its own."""
+    return environ.get("GITHUB_API_URL") or "https://api.github.com"
 
 
 def _wait(state: RetryCallState) -> float:

@@ -38,10 +38,16 @@ class Event:
     """`owner:branch`, by which an open pull request is found when the event names none."""
     is_fork: bool = False
     is_act: bool = False
+    default_branch: str = ""
+    """The branch whose runs write the history; empty when the event does not name it."""
 
 
 class _Repository(msgspec.Struct):
     full_name: _FullName
+
+
+class _OwnRepository(_Repository):
+    default_branch: str = ""
 
 
 class _Side(msgspec.Struct):
@@ -70,6 +76,7 @@ class _Payload(msgspec.Struct):
     pull_request: _PullRequest | None = None
     merge_group: _MergeGroup | None = None
     workflow_run: _WorkflowRun | None = None
+    repository: _OwnRepository | None = None
     before: _Commit | None = None
     act: bool = False
 
@@ -89,6 +96,7 @@ def read_event(environ: Mapping[str, str]) -> Event:
         repository=repository,
         head_sha=environ.get("GITHUB_SHA", ""),
         is_act=payload.act or environ.get("ACT") == "true",
+        default_branch=payload.repository.default_branch if payload.repository else "",
     )
     if payload.pull_request and name in _PULL_REQUEST_EVENTS:
         return _of_pull_request(event, payload.pull_request)

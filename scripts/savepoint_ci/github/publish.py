@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pytest_savepoint.errors import SavepointError
 from pytest_savepoint.settings import Settings
 
-from savepoint_ci.github.client import Client, GitHubError
+from savepoint_ci.github.client import Client, GitHubError, api_url
 from savepoint_ci.github.comment import upsert_comment
 from savepoint_ci.github.event import Event, read_event
 from savepoint_ci.report.markdown import COMMENT_BYTES, comment_body, comment_marker
@@ -49,7 +49,7 @@ def publish(
         event = read_event(environ)
         if reason := _reason_for_none(event, settings, environ):
             return Publication("summary only", reason=reason)
-        client = make_client(_api_url(environ), settings.github_token)
+        client = make_client(api_url(environ), settings.github_token)
         number = event.pull_request or _find_pull_request(client, event)
         if number is None:
             return Publication("summary only", reason="no open pull request belongs to this commit")
@@ -82,18 +82,17 @@ def run_url(environ: Mapping[str, str]) -> str:
 
 
 def _reason_for_none(event: Event, settings: Settings, environ: Mapping[str, str]) -> str:
-    if not settings.comment:
-        return "comment is set to false"
-    if not event.name:
-        return "this run is not in GitHub Actions"
     # act takes the token of `gh`; a run on a laptop must not write to the real pull request.
-    if event.is_act and urlsplit(_api_url(environ)).hostname not in _THIS_MACHINE:
-        return "this is an act run"
-    if event.name == "merge_group":
-        return "a merge queue tests several pull requests together"
-    if not settings.github_token:
-        return "there is no token; give the action github-token"
-    return ""
+    is_act_elsewhere = event.is_act and urlsplit(api_url(environ)).hostname not in _THIS_MACHINE
+    reasons = (
+        (not settings.comment, "comment is set to false"),
+        (not event.name, "this run is not in GitHub Actions"),
+        (settings.shard, f"this is shard {settings.shard}, and savepoint merge comments for all"),
+        (is_act_elsewhere, "this is an act run"),
+        (event.name == "merge_group", "a merge queue tests several pull requests together"),
+        (not settings.github_token, "there is no token; give the action github-token"),
+    )
+    return next((reason for applies, reason in reasons if applies), "")
 
 
 def _find_pull_request(client: Client, event: Event) -> int | None:
@@ -114,7 +113,3 @@ def _refusal(error: GitHubError, event: Event) -> Publication:
         return Publication("summary only", reason=f"{reason} ({error.status})")
     reason = f"the token may not comment; grant pull-requests: write ({error})"
     return Publication("summary only", reason=reason)
-
-
-def _api_url(environ: Mapping[str, str]) -> str:
-    return environ.get("GITHUB_API_URL") or "https://api.github.com"

@@ -1,0 +1,1 @@
+"""What earlier runs of the default branch say about each test, kept by the repository's own artifacts."""

@@ -1,0 +1,1 @@
+"""One suite on many machines: cut by time before the run, merged into one report after it."""
