@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import OpenPage, opener
 from pytest_savepoint.settings import read_settings
 from savepoint_ci.report.build import build_report
 from savepoint_ci.report.model import Report, Run
@@ -37,3 +38,10 @@ def same_as_committed() -> Callable[[Path, str], None]:
         )
 
     return compare
+
+
+@pytest.fixture(scope="module")
+def open_page() -> Iterator[OpenPage]:
+    """Open an address in Chromium."""
+    with opener() as open_page:
+        yield open_page

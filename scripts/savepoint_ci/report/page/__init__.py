@@ -1,0 +1,1 @@
+"""report.html: one file with style, script and data inside, which asks the network for nothing."""
