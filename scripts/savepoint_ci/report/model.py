@@ -184,7 +184,7 @@ class History:
 
 @dataclass(frozen=True, kw_only=True)
 class LineTests:
-    """The tests that ran a stretch of lines, as places in `Report.tests`; `total` also counts those not listed."""
+    """The tests that ran a stretch of lines, as places in `Coverage.tests`; `total` also counts those not listed."""
 
     first: LineNumber
     last: LineNumber
@@ -236,7 +236,7 @@ class PatchCoverage:
 class Coverage:
     """Percentages of lines, of branches (null when they were not measured) and of both together.
 
-    `only_flaky` are lines that no steady test ran.
+    `tests` are the node ids that `touched` of a file means; `only_flaky` are lines that no steady test ran.
     """
 
     lines: Percent
@@ -244,6 +244,7 @@ class Coverage:
     total: Percent
     files: Annotated[tuple[FileCoverage, ...], Meta(max_length=20_000)] = ()
     diff: PatchCoverage | None = None
+    tests: Annotated[tuple[Line, ...], Meta(max_length=200_000)] = ()
     only_flaky: Annotated[tuple[FileLines, ...], Meta(max_length=20_000)] = ()
 
 

@@ -68,7 +68,25 @@ def read(request: dict[str, Any]) -> dict[str, Any]:
         },
         "changed": {name: statements(name, changed[name]) for name in files if name in changed},
         "fail_under": measured.get_option("report:fail_under") or None,
+        **contexts(measured.get_data()),
     }
+
+
+def contexts(data: Any) -> dict[str, Any]:
+    """The tests that ran each line, when they were recorded; many lines share their tests, so each set is told once."""
+    tests: dict[str, int] = {}
+    groups: dict[tuple[int, ...], int] = {}
+    touched: dict[str, list[tuple[int, int]]] = {}
+    if data.measured_contexts() - {""}:
+        for name in data.measured_files():
+            lines = touched[name.replace(os.sep, "/")] = []
+            for line, ran in sorted(data.contexts_by_lineno(name).items()):
+                # What is run at import is run by no test in particular.
+                if line > 0 and "" not in ran:
+                    # pytest-cov adds the phase: test_a.py::test_x|run
+                    places = sorted({tests.setdefault(each.rpartition("|")[0] or each, len(tests)) for each in ran})
+                    lines.append((line, groups.setdefault(tuple(places), len(groups))))
+    return {"tests": list(tests), "groups": list(groups), "touched": touched}
 
 
 def statements(path: str, lines: list[int]) -> list[tuple[int, int]]:

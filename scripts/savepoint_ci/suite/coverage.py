@@ -15,7 +15,8 @@ from typing import Any
 
 from pytest_savepoint.settings import Settings
 
-from savepoint_ci.report.model import Coverage, FileCoverage, FilePatch, PatchCoverage
+from savepoint_ci.report.model import LINE_LIMIT, Coverage, FileCoverage, FilePatch, LineTests, PatchCoverage
+from savepoint_ci.report.text import clean_line, cut
 from savepoint_ci.suite.addopts import always_given
 from savepoint_ci.suite.changed_lines import changed_lines
 from savepoint_ci.suite.command import WITHHELD
@@ -29,6 +30,8 @@ _NOT_INSTALLED = (
     "coverage = false."
 )
 _CONFIG = "coverage.toml"
+_LISTED_TESTS = 100
+_NOBODY = -1
 _OLDEST = (6, 2)
 _TOO_OLD = (
     "Coverage was not measured: coverage.py {} cannot follow greenlets and threads together. Install coverage.py 6.2 "
@@ -198,11 +201,33 @@ def _coverage(answer: Mapping[str, Any]) -> Coverage:
             FileCoverage(
                 path=path,
                 lines=facts["summary"]["num_statements"],
-                missing=_stretches(sorted({*facts["executed_lines"], *facts["missing_lines"]}), set(facts["missing_lines"])),
+                missing=_stretches(
+                    sorted({*facts["executed_lines"], *facts["missing_lines"]}), set(facts["missing_lines"])
+                ),
                 percent=facts["summary"]["percent_covered"],
+                touched=_touched(answer["touched"].get(path, ()), facts["missing_lines"], answer["groups"]),
             )
             for path, facts in sorted(answer["files"].items())
         ),
+        tests=tuple(cut(clean_line(nodeid), LINE_LIMIT) for nodeid in answer["tests"]),
+    )
+
+
+def _touched(
+    lines: Iterable[tuple[int, int]], missing: Iterable[int], groups: Sequence[Sequence[int]]
+) -> tuple[LineTests, ...]:
+    """The stretches of lines that the same tests ran."""
+    stretches: list[tuple[int, int, int]] = []
+    by_line = {**dict.fromkeys(missing, _NOBODY), **dict(lines)}
+    for line, group in sorted(by_line.items()):
+        if stretches and stretches[-1][2] == group:
+            stretches[-1] = (stretches[-1][0], line, group)
+        else:
+            stretches.append((line, line, group))
+    return tuple(
+        LineTests(first=first, last=last, tests=tuple(groups[group][:_LISTED_TESTS]), total=len(groups[group]))
+        for first, last, group in stretches
+        if group != _NOBODY
     )
 
 

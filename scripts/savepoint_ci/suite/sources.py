@@ -19,8 +19,8 @@ def read_sources(project: Path, coverage: Coverage) -> dict[str, str]:
     """
     root, left, texts = project.resolve(), _ALL_BYTES, {}
     for file in sorted(coverage.files, key=lambda file: file.percent):
-        path = (root / file.path).resolve()
         try:
+            path = (root / file.path).resolve()
             if not path.is_relative_to(root) or path.stat().st_size > min(left, _FILE_BYTES):
                 continue
             text = path.read_text(encoding="utf-8", errors="replace")

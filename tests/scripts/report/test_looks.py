@@ -31,6 +31,7 @@ RICH = replace(
             ),
             FileCoverage(path="shop/models.py", lines=61, missing=(), percent=100.0),
         ),
+        tests=(PASSED[10].nodeid, PASSED[11].nodeid),
     ),
     warnings=("Something to know.",),
 )  # fmt: skip
@@ -169,7 +170,7 @@ def test_source_shows_what_did_not_run_and_which_tests_ran_the_rest(rich_page):
     assert [line.split()[0] for line in missed] == ["41", "42", "43", "57"]
     assert all("changed" in line and "# <b>&amp;</script>" in line for line in missed)
     rich_page.get_by_role("button", name="40 tests").click()
-    assert RICH.tests[0].nodeid in rich_page.locator("#files details [role=status]").inner_text()
+    assert PASSED[10].nodeid in rich_page.locator("#files details [role=status]").inner_text()
 
 
 def test_no_text_of_a_test_becomes_an_element_of_the_page(open_page, report_file):

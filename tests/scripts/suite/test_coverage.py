@@ -10,6 +10,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from pytest_savepoint.settings import read_settings
+from savepoint_ci.report.model import FileLines, Report, Run, Verdict
+from savepoint_ci.report.only_flaky import with_only_flaky
 from savepoint_ci.suite.coverage import CollectedCoverage, collect_coverage, plan_coverage
 
 APP = """
@@ -349,3 +351,31 @@ def test_environment_without_pytest_cov_is_told(project, tmp_path):
     assert plan.arguments == ()
     assert "pytest_cov is not installed" in plan.warnings[0]
     assert project.collect() == CollectedCoverage(coverage=None)
+
+
+def test_contexts_tell_which_tests_ran_a_line_and_which_lines_only_a_flaky_one_ran(project):
+    project.arguments = ("-n", "2", "--cov-context=test")
+    project.write(
+        {
+            **PLAIN,
+            "app/core.py": "def run(deep):\n    if deep:\n        return 2\n    return 1\n\ndef never():\n    return 3\n",
+            "tests/test_app.py": (
+                "import app.core\n\ndef test_shallow():\n    app.core.run(False)\n\n"
+                "def test_deep():\n    app.core.run(True)\n"
+            ),
+        }
+    ).run()
+    coverage = project.collect().coverage
+    (core,) = [file for file in coverage.files if file.path == "app/core.py"]
+    ran = {(each.first, each.last): {coverage.tests[place] for place in each.tests} for each in core.touched}
+    shallow, deep = "tests/test_app.py::test_shallow", "tests/test_app.py::test_deep"
+    assert ran == {(2, 2): {shallow, deep}, (3, 3): {deep}, (4, 4): {shallow}}
+
+    verdicts = (Verdict(nodeid=deep, verdict="flaky", runs=9, failures=2),)
+    report = Report(result="green", counts={}, run=Run(), coverage=coverage, verdicts=verdicts)
+    assert with_only_flaky(report).coverage.only_flaky == (FileLines(path="app/core.py", ranges=((3, 3),)),)
+
+
+def test_without_contexts_nothing_is_said_of_tests(measured):
+    assert measured[1].coverage.tests == ()
+    assert not any(file.touched for file in measured[1].coverage.files)

@@ -60,7 +60,7 @@ function lineNotes(file) {
 }
 
 function whoRan(stretch) {
-  const known = stretch.tests.map((index) => REPORT.tests[index]).filter(Boolean).map((test) => test.nodeid);
+  const known = stretch.tests.map((index) => REPORT.coverage.tests[index]).filter(Boolean);
   const rest = stretch.total - known.length;
   return [element("p", {}, `Lines ${stretch.first}–${stretch.last} were run by ${plural(stretch.total, "test")}${rest > 0 ? `; the first ${known.length}:` : ":"}`),
     listed(known, testButton)];
