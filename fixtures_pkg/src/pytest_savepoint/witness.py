@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from collections.abc import Callable, Generator, Iterator
 from datetime import datetime, timezone
 from typing import Any
@@ -41,6 +42,8 @@ class Witness:
         self._failed_fixture: Fact | None = None
         self._finished: list[str] = []
         self._comparison: Fact | None = None
+        self._compared: tuple[object, ...] = ()
+        self._open_before: list[Fact] = []
         self._origin_depth = sys.get_coroutine_origin_tracking_depth()
         # So that "was never awaited" says which line made the coroutine, not which one let go of it.
         sys.set_coroutine_origin_tracking_depth(max(1, self._origin_depth))
@@ -131,8 +134,10 @@ class Witness:
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         self._recorder.test, self._recorder.when = item.nodeid, "setup"
         self._failed_fixture = self._comparison = None
+        self._compared = ()
+        self._open_before = self._watch.statements.open_transactions()
         self._finished.clear()
-        self._watch.state.begin()
+        self._watch.begin_test()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_call(self) -> None:
@@ -153,7 +158,9 @@ class Witness:
             "right": type(right).__name__,
             "equal": _equal(left, right),
             "reordered": _reordered(left, right),
+            "shown": [_short(left), _short(right)],
         }
+        self._compared = (left, right)
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
@@ -194,8 +201,14 @@ class Witness:
             statements=statements,
             committed=self._watch.statements.committed(tables, item.nodeid),
             made=self._watch.tasks.made_in(item.nodeid),
-            **self._watch.failures.describe(error, values),
+            time=time.monotonic(),
+            open_before=self._open_before,
+            inserted_before=self._watch.statements.inserted_before(tables, item.nodeid),
+            definitions=self._watch.statements.definitions(),
+            unset_fixtures=self._unset_fixtures(item, values) if self._failed_fixture else [],
+            **self._watch.failures.describe(error, values, self._compared),
         )
+        self._compared = ()
 
     def _fixture_value(self, item: pytest.Item, name: str, value: Any) -> Fact:
         info = getattr(item, "_fixtureinfo", None)
@@ -205,6 +218,15 @@ class Witness:
             "fixture": self._watch.with_source(self._fixtures.get(name), function),
             **self._watch.failures.describe_value(value),
         }
+
+    def _unset_fixtures(self, item: pytest.Item, values: dict[str, Any]) -> list[Fact]:
+        """The fixtures of a test that had not had their turn when one failed."""
+        definitions = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
+        waiting = [definitions[name][-1] for name in getattr(item, "fixturenames", ()) if name in definitions and name not in values]
+        facts = [
+            self._watch.with_source(self._watch.fixture(each.argname, each.scope, each.func), each.func) for each in waiting
+        ]
+        return [each for each in facts if each is not None]
 
     def _missing_fixture(self, error: BaseException) -> Fact | None:
         name, stack = getattr(error, "argname", None), getattr(error, "fixturestack", None)
@@ -245,6 +267,11 @@ def _clock() -> Fact:
         "local_date": local.date().isoformat(),
         "utc_date": utc.date().isoformat(),
     }
+
+
+def _short(value: object) -> str | None:
+    """A number or a short text as it stands in an assertion; longer things may hold anything."""
+    return repr(value) if isinstance(value, int | float) or (isinstance(value, str) and len(value) < 60) else None
 
 
 def _equal(left: object, right: object) -> bool:

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from pytest_savepoint.diagnosis import connections, framework, loops, order, sessions, tasks, timing
+from pytest_savepoint.diagnosis import (
+    background,
+    chance,
+    connections,
+    fixtures,
+    framework,
+    loops,
+    order,
+    schema,
+    sessions,
+    tasks,
+    timing,
+    visibility,
+)
 from pytest_savepoint.diagnosis.finding import CODES, Culprit, Finding, merged, shown
 from pytest_savepoint.diagnosis.record import Fact, Record
 
-__all__ = ["CODES", "Culprit", "Finding", "diagnose", "shown"]
+__all__ = ["CODES", "Culprit", "Finding", "combined", "diagnose", "shown"]
 
 _CIRCUMSTANTIAL = 0.9
 
@@ -18,9 +31,14 @@ _RULES: tuple[Rule, ...] = (
     *loops.RULES,
     *connections.RULES,
     *sessions.RULES,
+    *visibility.RULES,
+    *schema.RULES,
     *tasks.RULES,
+    *background.RULES,
+    *fixtures.RULES,
     *order.RULES,
     *timing.RULES,
+    *chance.RULES,
     *framework.RULES,
 )
 
@@ -32,11 +50,15 @@ def diagnose(facts: Iterable[Fact], *, on_fault: Callable[[str], None]) -> list[
     :param on_fault: told when a rule of ours fails; the others still speak.
     """
     record = Record(facts)
-    return _direct_first(merged(finding for rule in _RULES for finding in _apply(rule, record, on_fault)))
+    return combined(finding for rule in _RULES for finding in _apply(rule, record, on_fault))
 
 
-def _direct_first(findings: list[Finding]) -> list[Finding]:
-    """Leave out what is circumstantial (something leaked) where all its tests have a direct cause."""
+def combined(several: Iterable[Finding]) -> list[Finding]:
+    """One finding per cause and culprit, without the circumstantial (something leaked) whose tests all have a direct cause.
+
+    :param several: of one run, or of several runs of the same tests.
+    """
+    findings = merged(several)
     explained = {test for each in findings if each.confidence > _CIRCUMSTANTIAL for test in each.tests}
     return [
         each

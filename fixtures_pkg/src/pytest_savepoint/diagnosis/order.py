@@ -1,4 +1,4 @@
-"""SP5xx: fixtures, the order of tests, and the state that one test leaves for the next."""
+"""SP5xx: the order of tests, and the state that one test leaves for the next."""
 
 from __future__ import annotations
 
@@ -14,102 +14,6 @@ __all__ = ["RULES"]
 _SELECT = re.compile(r"^\s*(select|with)\b", re.IGNORECASE)
 _ORDERED = re.compile(r"\border\s+by\b", re.IGNORECASE)
 _AGGREGATE = re.compile(r"^\s*select\s+(count|sum|min|max|avg|exists|bool_\w+)\s*\(", re.IGNORECASE)
-
-
-def _async_fixture_not_handled(record: Record) -> Iterator[Finding]:
-    for failure in record.failures:
-        candidates = [
-            failure["failed_fixture"],
-            *(value["fixture"] for value in failure["fixtures"].values() if _raw(value)),
-        ]
-        fixture = next(
-            (each for each in candidates if each is not None and each["async"] and not each["handled"]), None
-        )
-        origin = failure["exceptions"][0]["raised_in"]
-        refused = (
-            failure["exceptions"][0]["type"] == "Failed"
-            and origin is not None
-            and origin["path"].endswith("_pytest/fixtures.py")
-            and origin["name"] != "_check_scope"
-        )
-        given_raw = fixture is not None and fixture is not failure["failed_fixture"]
-        if fixture is None or not (refused or given_raw):
-            continue
-        yield finding(
-            "fixture.async_fixture_not_handled",
-            tests=[failure["test"]],
-            culprit=at_fixture(fixture),
-            explanation=f"The async fixture {fixture['name']} is declared with @pytest.fixture, and asyncio_mode is "
-            f"{record.setting('asyncio_mode') or 'strict'}. No plugin runs it, so the test would get a coroutine.",
-            fix=f"Declare {fixture['name']} with @pytest_asyncio.fixture, or set asyncio_mode = auto.",
-            confidence=0.95,
-            evidence=[f"{fixture['name']} is asynchronous and no plugin has taken it over"],
-        )
-
-
-def _raw(value: Fact) -> bool:
-    return value["type"] in ("builtins.coroutine", "builtins.async_generator")
-
-
-def _cancel_scope(record: Record) -> Iterator[Finding]:
-    for failure in record.failures:
-        for error in failure["exceptions"]:
-            origin = error["raised_in"]
-            if error["type"] != "RuntimeError" or origin is None or "anyio/_backends/" not in origin["path"]:
-                continue
-            if "exit" not in origin["name"] or failure["when"] == "call" or not error["sites"]:
-                continue
-            site = error["sites"][-1]
-            yield finding(
-                "fixture.cancel_scope_crosses_tasks",
-                tests=[failure["test"]],
-                culprit=at_site(site),
-                explanation=f"{site['name']} yields inside the task group or cancel scope opened at {place(site)}. pytest-asyncio "
-                "runs a fixture's set-up and teardown in two tasks, and a scope must be left in the task that entered it.",
-                fix="Run the work in a task of its own and cancel it after the yield, or run fixture and tests with the anyio "
-                "plugin.",
-                confidence=0.95,
-                evidence=[error["message"][:160]],
-            )
-            break
-
-
-def _teardown_order(record: Record) -> Iterator[Finding]:
-    """A fixture's teardown uses what another fixture, which it does not request, has already closed."""
-    for failure in record.failures:
-        if failure["when"] != "teardown":
-            continue
-        user = _fixture_around(failure)
-        if user is None:
-            continue
-        for thing in failure["involved"]:
-            owner = thing["fixture"]
-            if owner is None or owner["name"] == user["name"] or owner["name"] not in failure["finished"]:
-                continue
-            if owner["name"] in user["requests"]:
-                continue
-            yield finding(
-                "fixture.teardown_order",
-                tests=[failure["test"]],
-                culprit=at_fixture(user),
-                explanation=f"The teardown of {user['name']} uses what {owner['name']} made, but {owner['name']} was torn down "
-                f"first: {user['name']} does not request it, so pytest does not know the order.",
-                fix=f"Let {user['name']} take {owner['name']} as a parameter; pytest then tears it down before {owner['name']}.",
-                confidence=0.94,
-                evidence=[f"{owner['name']} was finished before {place(innermost(failure))} ran in {failure['test']}"],
-            )
-            break
-
-
-def _fixture_around(failure: Fact) -> Fact | None:
-    """The fixture in whose teardown a failure was raised."""
-    for error in failure["exceptions"]:
-        for site in reversed(error["sites"]):
-            for value in failure["fixtures"].values():
-                fixture: Fact | None = value["fixture"]
-                if fixture and fixture["path"] == site["path"] and site["name"] == fixture["name"]:
-                    return fixture
-    return None
 
 
 def _rollback_isolation(record: Record) -> Iterator[Finding]:
@@ -306,9 +210,6 @@ def _session_fixture(failure: Fact) -> Fact | None:
 
 
 RULES: tuple[Callable[[Record], Iterator[Finding]], ...] = (
-    _async_fixture_not_handled,
-    _cancel_scope,
-    _teardown_order,
     _rollback_isolation,
     _logging_disabled,
     _logging_latent,

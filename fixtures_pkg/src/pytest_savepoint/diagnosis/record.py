@@ -22,11 +22,23 @@ __all__ = [
     "overturned",
     "place",
     "raised",
+    "reads",
     "sqlstates",
+    "tables_of",
     "through",
+    "timed_out",
+    "transactions",
+    "written",
 ]
 
 Fact = dict[str, Any]
+
+_WRITE = re.compile(
+    r"\s*(insert\s+into|update|delete\s+from|truncate(?:\s+table)?)\s+(?:only\s+)?\"?([\w.]+)", re.IGNORECASE
+)
+_TABLE = re.compile(r"\b(?:from|join|into|update|table|truncate)\s+(?:only\s+)?\"?([\w.]+)", re.IGNORECASE)
+_READ = re.compile(r"\s*(select|with)\b", re.IGNORECASE)
+_TIMEOUTS = {"TimeoutError", "CancelledError", "Timeout"}
 
 
 class Record:
@@ -149,3 +161,53 @@ def raised(failure: Fact, path: str, name: str) -> Fact | None:
             found: Fact = error
             return found
     return None
+
+
+def written(sql: str) -> tuple[str, str]:
+    """The verb and the table of a statement that writes; two empty texts for any other."""
+    found = _WRITE.match(sql)
+    return (found[1].split()[0].lower(), found[2].lower()) if found else ("", "")
+
+
+def tables_of(sql: str) -> set[str]:
+    """The tables that a statement names."""
+    return {table.lower() for table in _TABLE.findall(sql)}
+
+
+def reads(sql: str, table: str) -> bool:
+    """Whether a statement only reads, and this table among others."""
+    return bool(_READ.match(sql)) and table in tables_of(sql)
+
+
+def transactions(failure: Fact) -> list[list[Fact]]:
+    """The statements of a failing test by transaction, as they began; those outside of one by task."""
+    every: list[list[Fact]] = []
+    opened: dict[int, list[Fact]] = {}
+    loose: dict[object, list[Fact]] = {}
+    for statement in failure["statements"]:
+        number = statement["connection"]
+        verb = statement["sql"].strip().rstrip(";").upper()
+        if number is None:
+            continue
+        if verb.startswith(("BEGIN", "START TRANSACTION")):
+            every.append([])
+            opened[number] = every[-1]
+        elif verb in ("COMMIT", "ROLLBACK"):
+            opened.pop(number, None)
+        elif number in opened:
+            opened[number].append(statement)
+        else:
+            if statement["task"] not in loose:
+                every.append([])
+                loose[statement["task"]] = every[-1]
+            loose[statement["task"]].append(statement)
+    return every
+
+
+def timed_out(failure: Fact) -> bool:
+    """Whether a test ran out of time: its own deadline, or pytest-timeout's."""
+    return any(
+        _TIMEOUTS & {error["type"], *error["bases"]}
+        or (error["type"] == "Failed" and error["message"].startswith("Timeout"))
+        for error in failure["exceptions"]
+    )

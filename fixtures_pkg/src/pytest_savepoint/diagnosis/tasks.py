@@ -16,22 +16,13 @@ from pytest_savepoint.diagnosis.record import (
     place,
     sqlstates,
     through,
+    timed_out,
 )
 
 __all__ = ["RULES"]
 
-_TIMEOUTS = {"TimeoutError", "CancelledError", "Timeout"}
 _LONG = 0.1
 _LOCK_REFUSED = {"55P03", "57014"}
-
-
-def timed_out(failure: Fact) -> bool:
-    """Whether a test ran out of time: its own deadline, or pytest-timeout's."""
-    return any(
-        _TIMEOUTS & {error["type"], *error["bases"]}
-        or (error["type"] == "Failed" and error["message"].startswith("Timeout"))
-        for error in failure["exceptions"]
-    )
 
 
 def _held_loop(record: Record) -> Iterator[Finding]:

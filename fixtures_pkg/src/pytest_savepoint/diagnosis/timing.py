@@ -17,6 +17,7 @@ from pytest_savepoint.diagnosis.record import (
     line_with,
     place,
     sqlstates,
+    transactions,
 )
 
 __all__ = ["RULES"]
@@ -25,26 +26,10 @@ _DEADLOCK, _UNIQUE, _SERIALIZATION = "40P01", "23505", "40001"
 _WRITE = re.compile(r"^\s*(?:update|delete\s+from|insert\s+into)\s+(?:only\s+)?\"?([\w.]+)", re.IGNORECASE)
 _READ = re.compile(r"\bfrom\s+(?:only\s+)?\"?([\w.]+)", re.IGNORECASE)
 _LOCKS = re.compile(r"^\s*(update|delete|insert|lock)\b|\bfor\s+(no\s+key\s+)?(update|share)\b", re.IGNORECASE)
-_ENDS = ("BEGIN", "COMMIT", "ROLLBACK")
 _NOW = re.compile(r"\b(now\s*\(\s*\)|current_timestamp|transaction_timestamp\s*\(\s*\)|localtimestamp)", re.IGNORECASE)
 _LOCAL_DATE = r"\bdate\.today\(\s*\)"
 _LOCAL_TIME = r"\bdatetime\.now\(\s*\)"
 _SET_NOW = re.compile(r"(\w+)\s*=\s*(?:now\s*\(|current_timestamp|transaction_timestamp)", re.IGNORECASE)
-
-
-def _transactions(failure: Fact) -> dict[int, list[Fact]]:
-    """The statements of a failing test since the last begin, by connection; an error ends nothing."""
-    opened: dict[int, list[Fact]] = {}
-    for statement in failure["statements"]:
-        number = statement["connection"]
-        if number is None:
-            continue
-        verb = statement["sql"].strip().rstrip(";").upper()
-        if verb.startswith("BEGIN"):
-            opened[number] = []
-        elif verb not in _ENDS:
-            opened.setdefault(number, []).append(statement)
-    return opened
 
 
 def _deadlock(record: Record) -> Iterator[Finding]:
@@ -54,12 +39,12 @@ def _deadlock(record: Record) -> Iterator[Finding]:
         site = _application_line(failure)
         victims = [
             transaction
-            for transaction in _transactions(failure).values()
+            for transaction in transactions(failure)
             if any(_same(each["site"], site) for each in transaction)
         ]
         locks = [each for each in (victims[-1] if victims else []) if _LOCKS.search(each["sql"]) and each["site"]]
         first = locks[0]["site"] if locks else site
-        other = next((t for t in _transactions(failure).values() if t and t not in victims[-1:]), [])
+        other = next((t for t in reversed(transactions(failure)) if t and t not in victims[-1:]), [])
         facing = f" Facing it: {place(other[-1]['site'])}." if other else ""
         yield finding(
             "concurrency.deadlock",
@@ -155,7 +140,7 @@ def _lost_update(record: Record) -> Iterator[Finding]:
         if not asserted(failure):
             continue
         written: dict[str, list[tuple[Fact, Fact]]] = {}
-        for transaction in _transactions(failure).values():
+        for transaction in transactions(failure):
             for number, update in enumerate(transaction):
                 table = _table(update)
                 if not update["sql"].lower().lstrip().startswith("update") or _computes(update["sql"]):
@@ -185,7 +170,7 @@ def _computes(sql: str) -> bool:
 def _overlapping(pairs: list[tuple[Fact, Fact]]) -> Fact | None:
     for _, update in pairs:
         for other_read, other_update in pairs:
-            apart = other_update["connection"] != update["connection"]
+            apart = (other_update["connection"], other_update["task"]) != (update["connection"], update["task"])
             if apart and other_read["time"] < update["time"] < other_update["time"]:
                 return other_update
     return None

@@ -168,18 +168,19 @@ class Connections:
     def _watch_asyncpg_connections(self, original: Callable[..., None]) -> Callable[..., None]:
         def __init__(connection: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
             original(connection, *args, **kwargs)
-            if not _belongs_to_no_loop(connection):
-                self._born(connection, sys._getframe(1))  # noqa: SLF001
+            if _belongs_to_loop(connection):
+                self.born(connection, sys._getframe(1))  # noqa: SLF001
 
         return __init__
 
     @harmless
-    def _born(self, driver_connection: Any, frame: Any) -> Fact:
+    def born(self, driver_connection: Any, frame: Any) -> Fact:
+        """Remember a driver's connection, and who opens it."""
         self._count += 1
         fact: Fact = {
             "kind": "connection",
             "connection": self._count,
-            "loop": None if _belongs_to_no_loop(driver_connection) else self._loops.running(frame),
+            "loop": self._loops.running(frame) if _belongs_to_loop(driver_connection) else None,
             "site": self._caller.site(frame),
             "fixture": self._caller.fixture(frame),
             "test": self._recorder.test,
@@ -203,7 +204,7 @@ class Connections:
         except TypeError:
             fact = None
         if fact is None:
-            fact = self._born(driver_connection, sys._getframe(1))  # noqa: SLF001
+            fact = self.born(driver_connection, sys._getframe(1))  # noqa: SLF001
         maker = fact["maker"] = record.info.pop("savepoint.engine", None)
         if maker is not None:
             maker["open"] += 1
@@ -255,9 +256,11 @@ def _attribute(thing: Any, name: str) -> Any:
         return None
 
 
-def _belongs_to_no_loop(connection: Any) -> bool:
-    """Whether this is one of the sandbox's, which are handed from loop to loop."""
-    return getattr(type(connection), "belongs_to_no_loop", False)
+def _belongs_to_loop(connection: Any) -> bool:
+    """Whether it works on the loop that opened it only: asyncpg's do, but not the sandbox's, which go from loop to loop."""
+    return isinstance(connection, asyncpg.connection.Connection) and not getattr(
+        type(connection), "belongs_to_no_loop", False
+    )
 
 
 def _current_task() -> Any:

@@ -15,7 +15,7 @@ from pytest_savepoint.loops.connections import Connections
 from pytest_savepoint.loops.frames import Caller, site_of, source_line
 from pytest_savepoint.loops.holders import Holders
 from pytest_savepoint.loops.makers import Loops
-from pytest_savepoint.loops.orm import unloaded
+from pytest_savepoint.loops.orm import loaded_in, unloaded
 from pytest_savepoint.loops.state import State
 from pytest_savepoint.loops.tasks import Tasks
 
@@ -43,10 +43,11 @@ class Failures:
         self._tasks = tasks
         self._holders = Holders(caller)
 
-    def describe(self, error: BaseException, fixtures: dict[str, Any]) -> Fact:
+    def describe(self, error: BaseException, fixtures: dict[str, Any], compared: tuple[Any, ...]) -> Fact:
         """The exception with its causes, and what its frames held.
 
         :param fixtures: the values of the failing test's fixtures by name.
+        :param compared: the two sides of the assertion that failed, or nothing.
         """
         chain = list(_chain(error))
         frames = [frame for each in chain for frame in _frames(each.__traceback__)]
@@ -59,10 +60,18 @@ class Failures:
             "involved": self._involved(frames),
             "loop_unset": self._loops.unset,
             "pending": self._tasks.pending()[:12],
+            "died": self._tasks.died()[:12],
+            "carried": self._tasks.carried(" ".join(repr(each)[:_LONGEST] for each in compared))[:12] if compared else [],
+            "loaded": loaded_in(self._locals(frames, fixtures), compared)[:12],
             "lifespan": lifespan_in(frames, self._caller),
             "endpoint": endpoint_in(frames, self._caller),
             "engines": self._connections.open_engines(),
         }
+
+    def _locals(self, frames: list[Any], fixtures: dict[str, Any]) -> list[Any]:
+        """What the caller's functions in the failure had at hand."""
+        own = [frame for frame in frames if self._caller.owns(frame.f_code.co_filename)]
+        return [*fixtures.values(), *(value for frame in own for value in frame.f_locals.values())]
 
     def describe_value(self, value: Any) -> Fact:
         """What kind of thing a fixture gave, and what it carries that matters elsewhere."""

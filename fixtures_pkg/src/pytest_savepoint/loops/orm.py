@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import inspect
@@ -10,7 +11,7 @@ from sqlalchemy.orm import InstanceState
 
 from pytest_savepoint.evidence import Fact
 
-__all__ = ["unloaded"]
+__all__ = ["loaded_in", "unloaded"]
 
 
 def unloaded(thing: Any) -> Fact | None:
@@ -32,3 +33,22 @@ def unloaded(thing: Any) -> Fact | None:
         "expired": sorted(state.expired_attributes),
         "relationships": sorted(missing & relationships),
     }
+
+
+def loaded_in(things: Iterable[Any], compared: tuple[Any, ...]) -> list[Fact]:
+    """The ORM objects among things, with those of their loaded attributes that a failing assertion compared."""
+    found = []
+    for thing in things:
+        state = getattr(type(thing), "__mapper__", None) and inspect(thing, raiseerr=False)
+        if isinstance(state, InstanceState) and state.key is not None:
+            values = {name: state.dict[name] for name in state.mapper.column_attrs.keys() if name in state.dict}
+            found.append(
+                {
+                    "class": state.class_.__name__,
+                    "table": str(getattr(state.mapper.local_table, "name", "")),
+                    "compared": [
+                        name for name, value in values.items() if any(value is each or value == each for each in compared)
+                    ],
+                }
+            )
+    return found

@@ -16,6 +16,7 @@ from pytest_savepoint.loops.frames import Caller, code_of
 __all__ = ["reached"]
 
 _FAR = 400
+_DRAWS = {"random", "randint", "randrange", "choice", "choices", "sample", "randbelow", "getrandbits", "uuid4", "token_hex"}
 
 
 def reached(functions: list[Any], caller: Caller) -> Fact:
@@ -24,6 +25,7 @@ def reached(functions: list[Any], caller: Caller) -> Fact:
     seen: set[int] = set()
     variables: set[str] = set()
     loggers: set[str] = set()
+    draws: list[types.CodeType] = []
     while waiting and len(seen) < _FAR:
         thing = waiting.pop()
         if id(thing) in seen:
@@ -34,8 +36,15 @@ def reached(functions: list[Any], caller: Caller) -> Fact:
         elif isinstance(thing, logging.Logger):
             loggers.add(thing.name)
         else:
+            code = None if isinstance(thing, type) else code_of(thing)
+            if code is not None and caller.owns(code.co_filename) and _DRAWS & set(_names(code)):
+                draws.append(code)
             waiting += _named(thing, caller)
-    return {"variables": sorted(variables), "loggers": sorted(loggers)}
+    return {
+        "variables": sorted(variables),
+        "loggers": sorted(loggers),
+        "draws": [caller.function(code) for code in draws[:10]],
+    }
 
 
 def _named(thing: Any, caller: Caller) -> Iterator[Any]:

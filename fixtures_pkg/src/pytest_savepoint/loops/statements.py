@@ -26,6 +26,7 @@ _WRITES = re.compile(
     r"\s*(insert\s+into|update|delete\s+from|truncate(?:\s+table)?)\s+(?:only\s+)?\"?([\w.]+)", re.IGNORECASE
 )
 _TRANSACTION = re.compile(r"\s*(begin|start transaction|commit|rollback(?!\s+to))\b", re.IGNORECASE)
+_DEFINES = re.compile(r"\s*(create|alter|drop)\s+(?!temp|database|role|user\b)", re.IGNORECASE)
 _ENDS_BACKENDS = re.compile(r"pg_terminate_backend|drop\s+database.*\bforce\b", re.IGNORECASE | re.DOTALL)
 
 
@@ -41,7 +42,12 @@ class Statements:
         self._unfinished: dict[int, list[Fact]] = {}  # writes of open transactions, by connection
         self._committed: dict[str, deque[Fact]] = {}  # by table
         self._shared: set[tuple[str | None, str]] = set()  # database and table, once noted
+        self._begun: dict[int, Fact] = {}  # what began the transactions that are open, by connection
+        self._definitions: deque[Fact] = deque(maxlen=20)
+        """The latest statements that changed a schema."""
+        self._numbered: dict[str, dict[str, None]] = {}  # the tests that inserted into a table, committed or not
         self._listeners: list[tuple[str, Callable[..., Any]]] = []
+        self._watches_psycopg = False
 
     def install(self, patches: Patches) -> None:
         for name, listener in (
@@ -55,6 +61,18 @@ class Statements:
             self._listeners.append((name, listener))
         for name in ("execute", "_execute", "_executemany"):
             patches.wrap(asyncpg.connection.Connection, name, self._watch_asyncpg)
+
+    def install_late(self, patches: Patches) -> None:
+        """Watch psycopg's own connections from now on, if the suite has imported it."""
+        psycopg = sys.modules.get("psycopg")
+        if self._watches_psycopg or psycopg is None or not hasattr(psycopg, "AsyncCursor"):
+            return
+        self._watches_psycopg = True
+        for cursor in (psycopg.Cursor, psycopg.AsyncCursor):
+            for name in ("execute", "executemany"):
+                patches.wrap(cursor, name, self._watch_psycopg)
+        # Where psycopg sends BEGIN, COMMIT and ROLLBACK, whoever asks for them.
+        patches.wrap(sys.modules["psycopg._connection_base"].BaseConnection, "_exec_command", self._watch_commands)
 
     def uninstall(self) -> None:
         while self._listeners:
@@ -70,6 +88,26 @@ class Statements:
         return [
             dict(each) for table in sorted(tables) for each in self._committed.get(table, ()) if each["test"] != test
         ]
+
+    def all_committed(self) -> list[Fact]:
+        """What was written and committed so far, table by table."""
+        return [dict(each) for writes in self._committed.values() for each in writes]
+
+    def definitions(self) -> list[Fact]:
+        """The latest statements that changed a schema, in any test."""
+        return [dict(each) for each in self._definitions]
+
+    def open_transactions(self) -> list[Fact]:
+        """What began the transactions that are open now."""
+        return [dict(each) for each in self._begun.values()]
+
+    def inserted_before(self, tables: set[str], test: str) -> dict[str, list[str]]:
+        """The other tests that inserted into these tables, whether their rows are still there or not."""
+        return {
+            table: others
+            for table in sorted(tables)
+            if (others := [each for each in self._numbered.get(table, ()) if each != test][-5:])
+        }
 
     # -- SQLAlchemy -----------------------------------------------------------------------------------------------
     @harmless
@@ -114,6 +152,35 @@ class Statements:
 
         return send
 
+    # -- psycopg by itself ----------------------------------------------------------------------------------------
+    def _watch_psycopg(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def execute(cursor: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
+            connection = cursor.connection
+            if not connection.autocommit and connection.pgconn.transaction_status == 0:
+                # psycopg begins by itself, after this.
+                self._note_psycopg(connection, "BEGIN", sys._getframe(1))  # noqa: SLF001
+            self._note_psycopg(connection, query, sys._getframe(1))  # noqa: SLF001
+            return original(cursor, query, *args, **kwargs)
+
+        return execute
+
+    def _watch_commands(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def _exec_command(connection: Any, command: Any, *args: Any, **kwargs: Any) -> Any:
+            self._note_psycopg(connection, command, sys._getframe(1))  # noqa: SLF001
+            return original(connection, command, *args, **kwargs)
+
+        return _exec_command
+
+    @harmless
+    def _note_psycopg(self, connection: Any, query: Any, frame: Any) -> None:
+        fact = self._connections.of(connection)
+        if fact is None:
+            fact = self._connections.born(connection, frame)
+        sql = query.decode() if isinstance(query, bytes) else query if isinstance(query, str) else ""
+        begun = sql.startswith("BEGIN") and fact["connection"] in self._begun
+        if fact["maker"] is None and not begun:
+            self._note(fact["connection"], sql, frame)
+
     # -- both -----------------------------------------------------------------------------------------------------
     @harmless
     def _note(self, connection: int | None, sql: str, frame: Any) -> None:
@@ -135,6 +202,8 @@ class Statements:
         }
         self._window.append(entry)
         self._follow(connection or 0, entry)
+        if _DEFINES.match(sql):
+            self._definitions.append(entry)
         if _ENDS_BACKENDS.search(sql):
             self._recorder.note("ends_backends", sql=sql[:300], site=entry["site"], fixture=entry["fixture"])
 
@@ -144,11 +213,13 @@ class Statements:
         if transaction is not None:
             verb = transaction[1].lower()
             pending = self._unfinished.pop(connection, [])
+            self._begun.pop(connection, None)
             if verb == "commit":
                 for each in pending:
                     self._commit(each)
             elif verb != "rollback":
                 self._unfinished[connection] = []
+                self._begun[connection] = entry
             return
         changed = _WRITES.match(entry["sql"])
         if changed is None:
@@ -159,6 +230,8 @@ class Statements:
             **{name: entry[name] for name in ("test", "when", "site", "fixture", "stack", "time")},
         }
         write["connection"] = connection
+        if write["verb"] == "insert":
+            self._numbered.setdefault(write["table"], {})[write["test"]] = None
         if connection in self._unfinished:
             self._unfinished[connection].append(write)
         else:

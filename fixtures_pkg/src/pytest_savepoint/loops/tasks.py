@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 import weakref
 from collections import deque
@@ -25,7 +26,7 @@ class Tasks:
         self._caller = caller
         self._loops = loops
         self._made: weakref.WeakKeyDictionary[Any, Fact] = weakref.WeakKeyDictionary()
-        self._latest: deque[Fact] = deque(maxlen=60)
+        self._latest: deque[Fact] = deque(maxlen=400)
         self._count = 0
 
     def install(self, patches: Patches) -> None:
@@ -66,8 +67,14 @@ class Tasks:
             message=str(context.get("message"))[:300],
             type=type(error).__name__ if error is not None else None,
             error=str(error)[:300],
-            made=self.made(context.get("task") or context.get("future")),
+            made=self._made_once(context.get("task") or context.get("future")),
+            loop_closed=_loop_closed(context.get("task")),
         )
+
+    def _made_once(self, task: Any) -> Fact | None:
+        """Where a task that is just being collected comes from; no weak reference knows it any more."""
+        made = self.made(task)
+        return made or next((each for each in reversed(self._latest) if each["identity"] == id(task)), None)
 
     @harmless
     def _remember(self, task: Any) -> None:
@@ -89,6 +96,7 @@ class Tasks:
             "fixture": self._caller.fixture(frame),
             "test": self._recorder.test,
             "when": self._recorder.when,
+            "identity": id(task),
         }
         self._latest.append(fact)
 
@@ -127,6 +135,37 @@ class Tasks:
             awaited = getattr(awaited, "cr_await", None)
         return sites
 
+    def died(self) -> list[Fact]:
+        """The caller's tasks that ended with an exception at which nobody has looked."""
+        found = []
+        for task, made in list(self._made.items()):
+            # Asking the task would count as looking.
+            error = getattr(task, "_exception", None)
+            if error is not None and getattr(task, "_log_traceback", False):
+                found.append({**made, "type": type(error).__name__, "error": str(error)[:300]})
+        return found
+
+    def carried(self, compared: str) -> list[Fact]:
+        """The caller's tasks whose context variables hold what a failing assertion shows, with the variables' names.
+
+        :param compared: both sides of the assertion as text.
+        """
+        found = []
+        for task, made in list(self._made.items()):
+            context = task.get_context() if hasattr(task, "get_context") else {}
+            names = [variable.name for variable, value in context.items() if _shown(value, compared)]
+            if names:
+                found.append({**made, "variables": names})
+        return found
+
     def pending(self) -> list[Fact]:
         """The caller's tasks that are not done."""
         return [fact for task in list(self._made) if not task.done() and (fact := self.of(task)) is not None]
+
+
+def _shown(value: Any, text: str) -> bool:
+    return isinstance(value, str | int) and re.search(rf"\b{re.escape(str(value))}\b", text) is not None
+
+
+def _loop_closed(task: Any) -> bool:
+    return isinstance(task, asyncio.Task) and task.get_loop().is_closed()

@@ -57,6 +57,11 @@ class Watch:
         self.threads.install(self._patches)
         self.blocking.install(self._patches)
 
+    def begin_test(self) -> None:
+        """A test starts: its state is compared with this, and drivers imported since are watched too."""
+        self.statements.install_late(self._patches)
+        self.state.begin()
+
     def stop(self) -> None:
         self.blocking.uninstall()
         self.statements.uninstall()

@@ -1,0 +1,214 @@
+"""What a test takes for granted and gets by luck: numbers of a sequence, random values, and how long work takes."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator
+
+from pytest_savepoint.diagnosis.finding import Culprit, Finding, finding
+from pytest_savepoint.diagnosis.record import (
+    Fact,
+    Record,
+    asserted,
+    at_site,
+    enclosing,
+    innermost,
+    line_with,
+    place,
+    sqlstates,
+    timed_out,
+    written,
+)
+
+__all__ = ["RULES"]
+
+_UNIQUE = "23505"
+_NUMBER = re.compile(r"(^|_)(id|pk|no|number|ids)$", re.IGNORECASE)
+_BY_NUMBER = r"\.get\(\s*\w+\s*,\s*\d+\s*\)|[\"'][^\"']*/\d+\b|\bid\s*={1,2}\s*\d+\b|\bid\s*=\s*:?\d+"
+_NOTHING = {"None", "404"}
+_DRAWS = r"\b(random|secrets|rng|faker|fake|_random|randint|randrange|choice|choices|sample|uuid4\(\)\.hex\[)\b"
+_SHORT = 1.0
+_WAITS_FOR_SIGNAL = ("asyncio/locks.py", "asyncio/queues.py", "asyncio/futures.py", "asyncio/base_futures.py")
+
+
+def _sequence(record: Record) -> Iterator[Finding]:
+    """A number that a sequence gave was not the one that the test expects, because others have drawn from it."""
+    for failure in record.failures:
+        comparison, site = failure["comparison"], innermost(failure)
+        if not asserted(failure) or comparison is None or site is None or not failure["inserted_before"]:
+            continue
+        line = _expects_number(failure, comparison, site)
+        inserted = {table for each in failure["statements"] if (table := _inserted(each)) in failure["inserted_before"]}
+        if line is None or not inserted:
+            continue
+        table = sorted(inserted)[0]
+        others = failure["inserted_before"][table]
+        yield finding(
+            "state.sequence_assumption",
+            tests=[failure["test"]],
+            culprit=Culprit(site["path"], line, site["name"]),
+            explanation=f"{site['path']}:{line} expects a certain number from the sequence of {table}. {others[-1]} has drawn from it "
+            "before, and a sequence does not go back when rows are removed or rolled back.",
+            fix="Take the number from the object that was made, and compare with that.",
+            confidence=0.92,
+            evidence=[f"{table} got rows in {', '.join(others[-3:])} before", failure["exceptions"][0]["message"][:120]],
+        )
+
+
+def _inserted(statement: Fact) -> str | None:
+    verb, table = written(statement["sql"])
+    return table if verb == "insert" else None
+
+
+def _expects_number(failure: Fact, comparison: Fact, site: Fact) -> int | None:
+    """The line that compares an id with a number of the source, or that asks for a row by one and finds none."""
+    shown = comparison["shown"]
+    if all(each is not None and each.lstrip("-").isdigit() for each in shown) and shown[0] != "404":
+        node = enclosing(failure["exceptions"][0]["function"], site["line"], ast.Assert)
+        compare = node.test if isinstance(node, ast.Assert) else None
+        if isinstance(compare, ast.Compare) and len(compare.ops) == 1:
+            sides = (compare.left, compare.comparators[0])
+            numbers = [side for side in sides if isinstance(side, ast.Constant) and isinstance(side.value, int)]
+            named = [side for side in sides if _NUMBER.search(_last_name(side))]
+            return site["line"] if numbers and named else None
+        return None
+    if not {comparison["left"], *shown} & {"NoneType", *_NOTHING}:
+        return None
+    return line_with(failure["function"], _BY_NUMBER) if failure["function"] else None
+
+
+def _last_name(node: ast.AST) -> str:
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+        return str(node.slice.value)
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _collision(record: Record) -> Iterator[Finding]:
+    """Two values that were drawn at random are the same."""
+    for failure in record.failures:
+        comparison = failure["comparison"]
+        taken = _UNIQUE in sqlstates(failure) and len({each["task"] for each in _inserts(failure)}) < 2
+        same = asserted(failure) and comparison is not None and comparison["op"] in ("!=", "not in", "<", ">")
+        same = same and (comparison["equal"] or comparison["op"] == "not in")
+        distinct = asserted(failure) and comparison is not None and _counts_distinct(failure)
+        if not (taken or same or distinct):
+            continue
+        drawn = _draw(failure)
+        if drawn is None:
+            continue
+        culprit, text = drawn
+        yield finding(
+            "random.value_collision",
+            tests=[failure["test"]],
+            culprit=culprit,
+            explanation=f"{culprit.path}:{culprit.line} draws a value at random, and {failure['test']} needs values that differ. Now "
+            "and then two are the same.",
+            fix="Count instead of drawing (itertools.count), or draw from a space in which nothing repeats (uuid.uuid4()).",
+            confidence=0.91,
+            evidence=[text, failure["exceptions"][0]["message"][:160]],
+        )
+
+
+def _inserts(failure: Fact) -> list[Fact]:
+    return [each for each in failure["statements"] if written(each["sql"])[0] == "insert"]
+
+
+def _counts_distinct(failure: Fact) -> bool:
+    """Whether the assertion is about the number of different values: `len({...}) == n` or `len(set(...)) == n`."""
+    site = innermost(failure)
+    node = enclosing(failure["exceptions"][0]["function"], site["line"], ast.Assert) if site else None
+    return node is not None and any(
+        isinstance(each, ast.SetComp | ast.Set)
+        or (isinstance(each, ast.Call) and isinstance(each.func, ast.Name) and each.func.id == "set")
+        for each in ast.walk(node)
+    )
+
+
+def _draw(failure: Fact) -> tuple[Culprit, str] | None:
+    """The line that draws at random, in a function that the test uses."""
+    for function in failure["reached"]["draws"]:
+        line = line_with(function, _DRAWS)
+        if line is not None:
+            text = str(function["source"][line - function["line"]]).strip()
+            return Culprit(function["path"], line, function["name"]), text
+    return None
+
+
+def _timeout_race(record: Record) -> Iterator[Finding]:
+    """A short deadline ended work that was going on, not waiting for somebody."""
+    for failure in record.failures:
+        if not timed_out(failure):
+            continue
+        found = _deadline(failure)
+        work = _interrupted(failure)
+        if found is None or work is None:
+            continue
+        site, line, seconds = found
+        yield finding(
+            "time.timeout_race",
+            tests=[failure["test"]],
+            culprit=Culprit(site["path"], line, site["name"]),
+            explanation=f"{site['path']}:{line} gives the work {seconds:g} s. It was going on at {place(work)} when that was over: the "
+            "deadline lies within the time that the work takes.",
+            fix="Give a deadline that only a hang exceeds (10 s or more), or make the work's time part of the test's control.",
+            confidence=0.85,
+            evidence=[f"deadline {seconds:g} s at {site['path']}:{line}", f"interrupted at {place(work)}"],
+        )
+
+
+def _deadline(failure: Fact) -> tuple[Fact, int, float] | None:
+    """The line with a short deadline that ended the work, innermost first."""
+    for error in failure["exceptions"]:
+        for site in reversed(error["sites"]):
+            for function in (error["function"], failure["function"]):
+                if function is None or function["name"] != site["name"]:
+                    continue
+                for node in _around(function, site["line"]):
+                    seconds = _seconds(node)
+                    if seconds is not None and seconds <= _SHORT:
+                        return site, int(getattr(node, "lineno", site["line"])), seconds
+    return None
+
+
+def _around(function: Fact, line: int) -> Iterator[ast.AST]:
+    for kind in (ast.AsyncWith, ast.With, ast.stmt):
+        block = enclosing(function, line, kind)
+        if isinstance(block, ast.AsyncWith | ast.With):
+            yield from (each.context_expr for each in block.items)
+        elif block is not None:
+            yield from ast.walk(block)
+
+
+def _seconds(node: ast.AST) -> float | None:
+    if not isinstance(node, ast.Call):
+        return None
+    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    values = [keyword.value for keyword in node.keywords if keyword.arg in ("timeout", "delay")]
+    if name == "wait_for" and len(node.args) > 1:
+        values.append(node.args[1])
+    elif name in ("timeout", "fail_after", "move_on_after") and node.args:
+        values.append(node.args[0])
+    for value in values:
+        if isinstance(value, ast.Constant) and isinstance(value.value, int | float):
+            return float(value.value)
+    return None
+
+
+def _interrupted(failure: Fact) -> Fact | None:
+    """Where the cancelled work was, when it was at work."""
+    for error in failure["exceptions"]:
+        origin = error["raised_in"]
+        if error["type"] != "CancelledError" or origin is None or origin["path"].endswith(_WAITS_FOR_SIGNAL):
+            continue
+        working = origin["path"].endswith("asyncio/tasks.py") and origin["name"] == "sleep"
+        working = working or not ("/asyncio/" in origin["path"] or origin["path"].startswith("asyncio/"))
+        if working and error["sites"]:
+            site: Fact = error["sites"][-1]
+            return site
+    return None
+
+
+RULES: tuple[Callable[[Record], Iterator[Finding]], ...] = (_sequence, _collision, _timeout_race)

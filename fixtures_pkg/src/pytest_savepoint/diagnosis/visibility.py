@@ -1,0 +1,139 @@
+"""SP3xx: what one session cannot see of what another one wrote."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+
+from pytest_savepoint.diagnosis.finding import Culprit, Finding, finding
+from pytest_savepoint.diagnosis.record import (
+    Fact,
+    Record,
+    asserted,
+    at_site,
+    enclosing,
+    innermost,
+    place,
+    reads,
+    written,
+)
+
+__all__ = ["RULES"]
+
+_NOTHING_FOUND = {"NoResultFound", "AttributeError", "TypeError", "HTTPStatusError", "IndexError", "KeyError"}
+_LOADS = {"get", "get_one", "scalar", "scalars", "execute", "merge"}
+
+
+def _stale_identity_map(record: Record) -> Iterator[Finding]:
+    """A session that had loaded an object gave it again as it was, after another connection had changed its row."""
+    for failure in record.failures:
+        comparison = failure["comparison"]
+        if not asserted(failure) or comparison is None or comparison["equal"]:
+            continue
+        for thing in failure["loaded"]:
+            change = _changed_behind(failure, thing["table"]) if thing["compared"] else None
+            if change is None:
+                continue
+            first, write, again = change
+            culprit = at_site(again["site"]) if again else _loading_line(failure, write) or at_site(innermost(failure))
+            yield finding(
+                "session.stale_identity_map",
+                tests=[failure["test"]],
+                culprit=culprit,
+                explanation=f"{place(first['site'])} loaded a {thing['class']}, and {place(write['site'])} changed its row through "
+                f"another connection. The first session keeps its object: reading again gives {', '.join(thing['compared'])} "
+                "as it was.",
+                fix="Read what others changed with await session.refresh(object), or "
+                ".execution_options(populate_existing=True), or in a new session.",
+                confidence=0.93,
+                evidence=[f"connection no. {write['connection']}: {write['sql'][:100]}", f"read by no. {first['connection']}"],
+            )
+            break
+
+
+def _changed_behind(failure: Fact, table: str) -> tuple[Fact, Fact, Fact | None] | None:
+    """The first read of a table, the write of another connection after it, and the first one's read after that."""
+    statements = failure["statements"]
+    for number, write in enumerate(statements):
+        if write["when"] != "call" or written(write["sql"]) not in (("update", table), ("delete", table)):
+            continue
+        earlier = [
+            each
+            for each in statements[:number]
+            if each["connection"] != write["connection"] and (reads(each["sql"], table) or written(each["sql"])[1] == table)
+        ]
+        if not earlier or written(earlier[-1]["sql"])[0] == "update":
+            continue
+        first = earlier[-1]
+        later = [each for each in statements[number:] if each["connection"] == first["connection"] and reads(each["sql"], table)]
+        return first, write, later[-1] if later else None
+    return None
+
+
+def _loading_line(failure: Fact, write: Fact) -> Culprit | None:
+    """The line of the test, after the write, that asks the session for the object again."""
+    function, site = failure["function"], innermost(failure)
+    if function is None or site is None:
+        return None
+    written_at = max((each["line"] for each in write["stack"] if each["path"] == function["path"]), default=0)
+    for line in range(site["line"], written_at, -1):
+        call = enclosing(function, line, ast.Call)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr in _LOADS:
+            return Culprit(function["path"], line, function["name"])
+    return None
+
+
+def _uncommitted(record: Record) -> Iterator[Finding]:
+    """A test looked through one connection for what another one had written and not committed."""
+    for failure in record.failures:
+        if not (asserted(failure) or {failure["exceptions"][0]["type"]} & _NOTHING_FOUND) or failure["when"] != "call":
+            continue
+        pair = _hidden(failure)
+        if pair is None:
+            continue
+        write, read = pair
+        _, table = written(write["sql"])
+        yield finding(
+            "session.uncommitted_data_invisible",
+            tests=[failure["test"]],
+            culprit=at_site(write["site"]),
+            explanation=f"{place(write['site'])} writes to {table} in a transaction that is not committed, and {place(read['site'])} "
+            "looks for it through another connection. No other connection sees it before the commit.",
+            fix=f"Commit after {place(write['site'])} (await session.commit()), or let both use the same session.",
+            confidence=0.92,
+            evidence=[
+                f"connection no. {write['connection']}: {write['sql'][:100]}",
+                f"connection no. {read['connection']}: {read['sql'][:100]}",
+            ],
+        )
+
+
+def _hidden(failure: Fact) -> tuple[Fact, Fact] | None:
+    """The last read of a table, and the write to it that another connection's open transaction still held back."""
+    open_writes: dict[int, list[Fact]] = {}
+    found = None
+    for statement in failure["statements"]:
+        number = statement["connection"]
+        verb = statement["sql"].strip().rstrip(";").upper()
+        if number is None or statement["when"] == "teardown":
+            continue
+        if verb.startswith(("BEGIN", "START TRANSACTION")):
+            open_writes[number] = []
+        elif verb in ("COMMIT", "ROLLBACK"):
+            open_writes.pop(number, None)
+        elif written(statement["sql"])[0] in ("insert", "update") and number in open_writes:
+            open_writes[number].append(statement)
+        elif statement["when"] == "call" and verb.startswith(("SELECT", "WITH")):
+            hidden = [
+                write
+                for other, writes in open_writes.items()
+                for write in writes
+                if other != number and reads(statement["sql"], written(write["sql"])[1])
+            ]
+            # The same connection has written to the table itself, so it is not looking for the other's rows.
+            own = [write for write in open_writes.get(number, ()) if reads(statement["sql"], written(write["sql"])[1])]
+            found = (hidden[-1], statement) if hidden and not own else None
+    return found
+
+
+RULES: tuple[Callable[[Record], Iterator[Finding]], ...] = (_stale_identity_map, _uncommitted)
