@@ -149,7 +149,7 @@ class _Merging:
                 if held is None or _BEST_FIRST.index(test.outcome) > _BEST_FIRST.index(held.outcome):
                     found[test.nodeid] = replace(test, worker=f"{self.name(number)} {test.worker}"[:4_096])
         for nodeid in [*(nodeid for number in self.lost for nodeid in self.plan.shards[number - 1]), *self.left_out]:
-            found.setdefault(nodeid, TestResult(nodeid=nodeid, outcome="not_run", worker=""))
+            found.setdefault(nodeid, TestResult(nodeid=nodeid, outcome="not_run", worker="none"))
         return tuple(found.values())
 
     def result(self, gates: Sequence[Gate]) -> Result:

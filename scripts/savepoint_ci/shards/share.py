@@ -47,7 +47,6 @@ def select(invocation: Invocation, python: Path, arguments: Sequence[str]) -> di
     if invocation.settings.shard:
         plan = _plan(invocation, python, arguments)
         number: int | None = int(invocation.settings.shard.partition("/")[0])
-        (invocation.report_folder / PLAN_FILE).write_bytes(plan_json(plan))
         shards, first = plan.shards, plan.first
     else:
         history = known_history(invocation)
@@ -65,7 +64,7 @@ def shard_of_run(invocation: Invocation) -> Shard | None:
     if not invocation.settings.shard:
         return None
     try:
-        digest = parse_plan((invocation.report_folder / PLAN_FILE).read_bytes()).digest
+        digest = parse_plan(_plan_file(invocation).read_bytes()).digest
     except (OSError, PlanError):
         digest = ""
     return Shard(name=invocation.settings.shard, attempt=attempt(invocation), plan=digest)
@@ -79,10 +78,11 @@ def attempt(invocation: Invocation) -> int:
 
 def _plan(invocation: Invocation, python: Path, arguments: Sequence[str]) -> Plan:
     count = int(invocation.settings.shard.partition("/")[2])
-    given = invocation.settings.plan
-    if not given:
-        return _of_length(make_plan(invocation, python, count, arguments=arguments), count)
-    file = invocation.project / given
+    file = _plan_file(invocation)
+    if not invocation.settings.plan:
+        plan = _of_length(make_plan(invocation, python, count, arguments=arguments), count)
+        file.write_bytes(plan_json(plan))
+        return plan
     try:
         plan = parse_plan(file.read_bytes())
     except OSError as error:
@@ -93,6 +93,12 @@ def _plan(invocation: Invocation, python: Path, arguments: Sequence[str]) -> Pla
             "Take the shards that `savepoint plan` printed, or make a plan for another number."
         )
     return plan
+
+
+def _plan_file(invocation: Invocation) -> Path:
+    """The plan that was given, else the one that goes into the report folder, for merge to find."""
+    given = invocation.settings.plan
+    return invocation.project / given if given else invocation.report_folder / PLAN_FILE
 
 
 def _of_length(plan: Plan, count: int) -> Plan:
