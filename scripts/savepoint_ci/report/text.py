@@ -23,6 +23,8 @@ def clean_block(text: str) -> str:
 
 def clean_line(text: str) -> str:
     """Return text as one line: cleaned, with each line break and its indentation as one space."""
+    if text.isprintable():  # most are, and there are many
+        return text.strip()
     return _BREAK.sub(" ", clean_block(text)).replace("\t", " ").strip()
 
 
