@@ -27,6 +27,7 @@ __all__ = ["main"]
 VERBS = {
     "run": "do everything: server, dependencies, template, suite, report",
     "configure": "check the settings and keep them for the next steps of a job",
+    "flaky": "search the suite for tests that are not stable, and say what each depends on",
     "provision": "start PostgreSQL and leave it running for the next steps",
     "install": "install the project's dependencies and what a run needs",
     "migrate": "build the template database",
@@ -43,6 +44,9 @@ _OPTIONS = (*_SWITCHES, *(f"--{setting.kebab}" for setting in SETTINGS))
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+_ALONE = ("run", "flaky")
+_CALL_PYTEST = ("run", "test", "flaky", "plan")
+_SHARD_SECONDS = 300.0
     """Run one verb and return the exit code.
 
     :param arguments: the command line without the program's name.
@@ -57,7 +61,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         _show(command.settings)
         return ExitCode.GREEN
     cache = cache_directory(environ)
-    if command.verb == "run":
+    if command.verb in _ALONE:
         state = State.of_one_run(environ=environ, cache=cache)
     else:
         state = State.of_project(command.project, environ=environ, cache=cache)
@@ -99,8 +103,8 @@ def _read(arguments: Sequence[str], environ: Mapping[str, str]) -> _Command:
     project = Path(options.project).absolute()
     if not project.is_dir():
         faults.append(f"{project} is not a folder; give the folder of the project.")
-    if pytest_arguments and options.verb not in ("run", "test"):
-        faults.append(f"arguments for pytest (after --) go to run and test, not to {options.verb}.")
+    if pytest_arguments and options.verb not in _CALL_PYTEST:
+        faults.append(f"arguments for pytest (after --) go to {', '.join(_CALL_PYTEST)}, not to {options.verb}.")
     try:
         flags = {setting.name: getattr(options, setting.name) for setting in SETTINGS}
         settings = read_settings(project, flags=flags, environ=_configured(options.verb, project, environ))
@@ -113,7 +117,7 @@ def _read(arguments: Sequence[str], environ: Mapping[str, str]) -> _Command:
 
 def _configured(verb: str, project: Path, environ: Mapping[str, str]) -> Mapping[str, str]:
     """The variables, with those that the configure step of this job was given."""
-    if verb in ("run", "configure") or not project.is_dir():
+    if verb in (*_ALONE, "configure") or not project.is_dir():
         return environ
     configured = State.of_project(project, environ=environ, cache=cache_directory(environ)).load(Configured)
     return {**configured.variables, **environ} if configured else environ
@@ -146,7 +150,12 @@ def _parser() -> _Parser:
             how = partial(of_verb.add_argument, dest="function", action="store_const")
             how("--background", const="provision_in_background", help="do not wait until it answers; later steps do")
             how("--hold", const="provision_and_hold", help=argparse.SUPPRESS)
-        if verb in ("run", "test"):
+        if verb == "plan":
+            add = of_verb.add_argument
+            add("--shards", type=_shards, metavar="N|auto", help="how many; auto asks the history. Default: auto.")
+            time_help = f"with auto, the seconds of testing that a shard may take. Default: {_SHARD_SECONDS:.0f}."
+            add("--shard-time", type=_shard_time, metavar="SECONDS", help=time_help)
+        if verb in _CALL_PYTEST:
             of_verb.usage = f"savepoint {verb} [PATH] [OPTIONS] [-- PYTEST ARGUMENTS]"
         for setting in SETTINGS:
             metavar = "|".join(setting.choices) or "VALUE"

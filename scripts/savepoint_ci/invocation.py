@@ -15,7 +15,7 @@ from savepoint_ci.state import Failed, State
 
 __all__ = ["Invocation", "attempt"]
 
-_ORDER = ("provision", "install", "migrate", "test", "server")
+_ORDER = ("provision", "install", "migrate", "test", "search", "server")
 
 
 @dataclass(frozen=True, kw_only=True)

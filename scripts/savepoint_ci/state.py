@@ -17,7 +17,9 @@ from typing import Any, TypeVar
 import msgspec
 import psutil
 
-__all__ = ["Configured", "Failed", "Installed", "Migrated", "Provisioned", "Started", "State", "Tested", "remove_abandoned"]
+from savepoint_ci.report.model import Verdict
+
+__all__ = ["Configured", "Failed", "Installed", "Migrated", "Provisioned", "Reran", "Started", "State", "Tested", "remove_abandoned"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +86,17 @@ class Tested:
     warnings: tuple[str, ...] = ()
 
 
-Fact = TypeVar("Fact", Configured, Started, Failed, Provisioned, Installed, Migrated, Tested)
+@dataclass(frozen=True, kw_only=True)
+class Reran:
+    """What reruns proved; what they found about causes is in the evidence that the tests left."""
+
+    seconds: float
+    verdicts: tuple[Verdict, ...] = ()
+    searched: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+Fact = TypeVar("Fact", Configured, Started, Failed, Provisioned, Installed, Migrated, Tested, Reran)
 
 
 class State:

@@ -13,7 +13,9 @@ import pytest
 
 from pytest_savepoint.evidence import Recorder
 from pytest_savepoint.loops.watch import Watch
+from pytest_savepoint.rerun import Rerun
 from pytest_savepoint.scribe import HANDED_OVER, Scribe
+from pytest_savepoint.told import Told
 from pytest_savepoint.witness import Witness
 
 __all__ = ["observe", "start_watching"]
@@ -44,3 +46,5 @@ def observe(config: pytest.Config, isolation: str) -> None:
         config.pluginmanager.register(scribe, "savepoint-scribe")
         witness = Witness(config, watch, isolation, scribe.add)
     config.pluginmanager.register(witness, "savepoint-witness")
+    if told := Told():
+        config.pluginmanager.register(Rerun(config, watch, told), "savepoint-rerun")

@@ -101,6 +101,11 @@ class Scribe:
         )
 
     def add(self, facts: list[Fact]) -> None:
+    @property
+    def facts(self) -> list[Fact]:
+        """What was recorded in all processes so far."""
+        return self._facts
+
         """Take facts that came without a report."""
         self._facts += facts
 

@@ -25,6 +25,8 @@ else:
 
 __all__ = ["SETTINGS", "Secret", "Setting", "Settings", "read_settings"]
 
+_UNITS = {"s": 1, "m": 60, "h": 3600}
+
 
 def _text(value: object) -> str:
     if isinstance(value, list):
@@ -50,6 +52,18 @@ def _seconds(value: object) -> float:
     if not 0 < number < 86_400:
         raise ValueError("a number of seconds between 0 and 86400")
     return number
+
+
+def _duration(value: object) -> float:
+    text = str(value).strip()
+    number, unit = (text[:-1], text[-1]) if text and text[-1] in _UNITS else (text, "s")
+    try:
+        seconds = float(number) * _UNITS[unit]
+    except ValueError:
+        raise ValueError("a time such as 90s, 10m or 1h") from None
+    if not 0 <= seconds <= 86_400:
+        raise ValueError("a time from 0 to 24h")
+    return seconds
 
 
 def _percent(value: object) -> float | None:
@@ -215,6 +229,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("report", _text, ".savepoint", "The folder for report.json, comment.md, junit.xml and coverage.xml."),
     Setting("comment", _flag, True, "Post or update the one comment on the pull request."),
     Setting("comment_key", _text, "",
+    Setting("shard", _shard, "", "Which part of the suite to run, such as 2/5; empty runs all of it."),
+    Setting("plan", _text, "",
+            "The file that savepoint plan wrote, for shards on several machines; empty cuts the suite anew."),
+    Setting("budget", _duration, 600.0, "Time that `savepoint flaky` may take, such as 10m."),
             "Tells this job's comment apart from those of other jobs and matrix cells; empty takes workflow and job."),
     Setting("github_token", _secret, Secret(""), "The token that posts the comment."),
 )

@@ -13,12 +13,13 @@ from savepoint_ci.report.headline import (
     plural,
     ranges_text,
 )
-from savepoint_ci.report.model import Finding, Report
+from savepoint_ci.report.model import Finding, Report, Verdict
 from savepoint_ci.report.text import clean_block, clean_line, cut
 
 __all__ = ["terminal_summary"]
 
 _FAILURES = 20
+_VERDICTS = 50
 _TESTS_OF_A_FINDING = 3
 _FILES = 10
 
@@ -29,6 +30,7 @@ def terminal_summary(report: Report) -> str:
         *_failure(report),
         *(line for finding in report.findings for line in _finding(finding)),
         *_failing_tests(report),
+        *(line for verdict in report.verdicts[:_VERDICTS] for line in _verdict(verdict)),
         *(f"warning: {cut(clean_line(warning), 500)}" for warning in report.warnings[:10]),
         *_coverage(report),
         *_ledger(report),
@@ -70,6 +72,13 @@ def _failing_tests(report: Report) -> Iterator[str]:
             yield f"  | {cut(clean_line(error.message), 300)}"
     if len(broken) > _FAILURES:
         yield f"and {plural(len(broken) - _FAILURES, 'test')} more that failed"
+
+
+def _verdict(verdict: Verdict) -> Iterator[str]:
+    yield f"{verdict.verdict.upper()} {clean_line(verdict.nodeid)}: {clean_line(verdict.explanation)}"
+    if verdict.command:
+        how = "reproduced by" if verdict.reproduced else "try"
+        yield f"  {how}: {clean_line(verdict.command)}"
 
 
 def _coverage(report: Report) -> Iterator[str]:

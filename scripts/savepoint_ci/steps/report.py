@@ -23,7 +23,9 @@ from savepoint_ci.report.junit import junit_xml
 from savepoint_ci.report.markdown import comment_body, job_summary
 from savepoint_ci.report.model import Failure, Report, Run, report_json
 from savepoint_ci.report.terminal import terminal_summary
-from savepoint_ci.state import Failed, Installed, Migrated, Provisioned, Tested
+from savepoint_ci.shards.share import shard_of_run
+from savepoint_ci.state import Failed, Installed, Migrated, Provisioned, Reran, Tested
+from savepoint_ci.steps.history import merge_base
 from savepoint_ci.steps.install import callers_python
 from savepoint_ci.suite.coverage import CollectedCoverage, collect_coverage
 
@@ -48,8 +50,9 @@ def make_report(invocation: Invocation, collected: CollectedCoverage = NOTHING_M
     state = invocation.state
     tested, failed = state.load(Tested), state.load(Failed)
     interrupted = (tested and tested.interrupted) or (failed and failed.interrupted)
-    facts = (state.load(Provisioned), state.load(Installed), state.load(Migrated), tested)
-    return build_report(
+    reran = state.load(Reran)
+    facts = (state.load(Provisioned), state.load(Installed), state.load(Migrated), tested, reran)
+    made = build_report(
         _evidence(invocation, tested),
         run=_run(invocation, tested),
         settings=_with_callers_limit(invocation.settings, collected.fail_under),
@@ -57,7 +60,9 @@ def make_report(invocation: Invocation, collected: CollectedCoverage = NOTHING_M
         timing={step: fact.seconds for step, fact in zip(_STEPS, facts, strict=True) if fact},
         failure=Failure(step=failed.step, message=failed.message) if failed and not interrupted else None,
         pytest_exit=_PYTEST_INTERRUPTED if interrupted else tested.pytest_exit if tested else None,
-        warnings=(*(tested.warnings if tested else ()), *collected.warnings),
+        verdicts=reran.verdicts if reran else (),
+        searched=bool(reran and reran.searched),
+        warnings=(*(tested.warnings if tested else ()), *collected.warnings, *(reran.warnings if reran else ())),
     )
 
 

@@ -17,12 +17,19 @@ from savepoint_ci.steps.report import report
 from savepoint_ci.steps.test import test
 from savepoint_ci.steps.verdict import verdict
 
-__all__ = ["run"]
+__all__ = ["run", "run_steps"]
+
+Step = tuple[str, Callable[[Invocation], ExitCode | None]]
 
 
 def run(invocation: Invocation) -> ExitCode:
     """Provision while dependencies install, migrate, test, report, comment, and give back the server."""
     try:
+    return run_steps(invocation, ("test", test))
+
+
+def run_steps(invocation: Invocation, suite: Step) -> ExitCode:
+    """Take all steps of a run, with this one in the place of the suite; whatever happens, it ends with a report."""
         with ThreadPoolExecutor(max_workers=1) as background:
             starting = background.submit(start, invocation)
             try:
@@ -36,17 +43,12 @@ def run(invocation: Invocation) -> ExitCode:
     return reported or verdict(invocation)
 
 
-def _take_steps(invocation: Invocation, starting: Future[Server | None]) -> None:
+def _take_steps(invocation: Invocation, starting: Future[Server | None], suite: Step) -> None:
     def await_server(_: Invocation) -> None:
         if server := starting.result():
             invocation.display.say(f"savepoint: PostgreSQL {server.version} ({server.provider}: {server.reason})")
 
-    steps: tuple[tuple[str, Callable[[Invocation], ExitCode | None]], ...] = (
-        ("install", install),
-        ("provision", await_server),
-        ("migrate", migrate),
-        ("test", test),
-    )
+    steps: tuple[Step, ...] = (("install", install), ("provision", await_server), ("migrate", migrate), ("history", history), suite)
     for name, step in steps:
         with invocation.display.phase(name):
             code = attempt(name, step, invocation, show=False)  # the report ends with it

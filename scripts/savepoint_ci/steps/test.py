@@ -25,7 +25,7 @@ from savepoint_ci.suite.coverage import plan_coverage
 from savepoint_ci.suite.process import run_suite
 from savepoint_ci.suite.tally import Tally
 
-__all__ = ["SuiteError", "test"]
+__all__ = ["SuiteError", "refuse_nothing", "show_output", "test"]
 
 _PYTEST_USAGE = 4
 _PYTEST_NO_TESTS = 5
@@ -46,10 +46,10 @@ def test(invocation: Invocation) -> ExitCode:
     provisioned = wait_for_server(invocation)
     tested = _run(invocation, provisioned)
     if tested.pytest_exit:
-        _show_output(invocation, Path(tested.log))
+        show_output(invocation, Path(tested.log))
     if tested.interrupted:
         return ExitCode.INTERRUPTED
-    _refuse_nothing(tested, invocation)
+    refuse_nothing(tested, invocation)
     if tested.pytest_exit and provisioned.url and not _answers(provisioned.url):
         message = (
             f"The PostgreSQL server ({provisioned.provider}) stopped answering while the suite ran.\n"
@@ -83,11 +83,12 @@ def _run(invocation: Invocation, provisioned: Provisioned) -> Tested:
         warnings = plan.warnings
     tally = Tally(evidence)
 
-    def tick() -> None:
+    def tick() -> bool:
         tally.update()
         display.tests(tally)
 
     tested = Tested(started=time.time(), evidence=str(evidence), log=str(log), warnings=warnings)
+        return False
     # Kept before it starts, so that a later report finds what ran even when this process is killed.
     invocation.state.save(tested)
     start = time.monotonic()
@@ -99,8 +100,12 @@ def _run(invocation: Invocation, provisioned: Provisioned) -> Tested:
     return tested
 
 
-def _refuse_nothing(tested: Tested, invocation: Invocation) -> None:
-    """Say what kept pytest from running a single test."""
+def refuse_nothing(tested: Tested, invocation: Invocation) -> None:
+    """Say what kept pytest from running a single test.
+
+    :raises SuiteError: when pytest refused its arguments or found no tests.
+    :raises ServerError: when there was no database.
+    """
     if tested.pytest_exit == _PYTEST_NO_TESTS:
         raise SuiteError(
             f"pytest found no tests in {invocation.project}.\n"
@@ -132,7 +137,7 @@ def _answers(url: str) -> bool:
     return True
 
 
-def _show_output(invocation: Invocation, log: Path) -> None:
+def show_output(invocation: Invocation, log: Path) -> None:
     """The failures as pytest printed them, or the end of its output when it never came to that."""
     text = clean_block(log.read_text("utf-8", "replace"))
     found = _FAILURES.search(text)

@@ -24,17 +24,18 @@ class Ended:
 
     exit: int
     interrupted: bool
+    given_up: bool = False
 
 
 def run_suite(
-    command: list[str], *, project: Path, environment: Mapping[str, str], log: Path, tick: Callable[[], None]
+    command: list[str], *, project: Path, environment: Mapping[str, str], log: Path, tick: Callable[[], bool]
 ) -> Ended:
     """Run pytest to its end.
 
     The first interrupt is given to pytest, so that it can tear down and report; the second, or `GRACE` seconds
     without an end, kills it.
 
-    :param tick: called several times a second.
+    :param tick: called several times a second; when it returns True, pytest is killed with all its processes.
     """
     with log.open("wb") as output, _interrupts() as interrupts:
         # In its own process group a Ctrl-C of the terminal reaches it through us only, once.
@@ -43,19 +44,24 @@ def run_suite(
             stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
         forwarded = 0.0
+        given_up = False
         while True:
             try:
                 code = process.wait(TICK)
                 break
             except subprocess.TimeoutExpired:
-                tick()
+                given_up = tick()
+            if given_up:
+                _kill(process)
+                code = process.wait()
+                break
             if interrupts and not forwarded:
                 forwarded = time.monotonic()
                 process.send_signal(signal.SIGINT)
             elif len(interrupts) > 1 or (forwarded and time.monotonic() - forwarded > GRACE):
                 _kill(process)
         tick()
-    return Ended(code, interrupted=bool(interrupts))
+    return Ended(code, interrupted=bool(interrupts), given_up=given_up)
 
 
 @contextmanager

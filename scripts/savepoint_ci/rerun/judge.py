@@ -1,0 +1,185 @@
+"""From a test that failed in one variation to what its failure depends on, by runs that separate the hypotheses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from pytest_savepoint.diagnosis.comparison import met_writes
+
+from savepoint_ci.rerun.laboratory import Laboratory
+from savepoint_ci.rerun.minimize import Undecided, smallest
+from savepoint_ci.rerun.ran import Ran
+from savepoint_ci.rerun.variation import FILE_ORDER, Variation
+
+__all__ = ["Judged", "Kind", "judge"]
+
+Kind = Literal[
+    "broken", "flaky", "order-dependent", "loop-dependent", "database-state", "time", "resource", "undecided"
+]
+
+_CONFIRM = 2
+_MEASURE = 8
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the runs of one test proved.
+
+    :param worst: the smallest variation in which it fails.
+    :param polluters: tests that have to run before it for it to fail.
+    :param setters: tests that have to run before it for it to pass.
+    :param failing: a run in which it failed, of the smallest variation where there is one.
+    :param passing: a run that differs as little as possible from that one, and in which it passed.
+    :param command: one line for a shell, seen to make the test fail when it is `reproduced`.
+    """
+
+    nodeid: str
+    kind: Kind
+    worst: Variation
+    polluters: tuple[str, ...] = ()
+    setters: tuple[str, ...] = ()
+    failing: Ran | None = None
+    passing: Ran | None = None
+    command: str = ""
+    reproduced: bool = False
+
+
+@dataclass
+class _Case:
+    """One test under examination; counts what each variation gave."""
+
+    laboratory: Laboratory
+    nodeid: str
+    hints: tuple[str, ...] = ()
+    last: dict[bool, Ran] = field(default_factory=dict)
+
+    def fails(self, variation: Variation) -> bool:
+        """Whether the test fails in one run.
+
+        :raises Undecided: when it gave no answer.
+        """
+        ran = self.laboratory.run(variation)
+        failed = ran.failed(self.nodeid)
+        if failed is None:
+            raise Undecided
+        self.last[failed] = ran
+        return failed
+
+    def count(self, variation: Variation, times: int) -> int:
+        return sum(self.fails(variation) for _ in range(times))
+
+    def always(self, variation: Variation, wanted: bool) -> bool:
+        """Whether the outcome is the wanted one, each time that it is tried."""
+        return all(self.fails(variation) is wanted for _ in range(_CONFIRM))
+
+
+def judge(
+    laboratory: Laboratory, nodeid: str, seen: Ran, plain: Ran, *, hints: Sequence[str] = ()
+) -> Judged:
+    """Say what the failure of a test depends on.
+
+    :param seen: a run in which it failed.
+    :param plain: the run in file order.
+    :param hints: tests on which others were found to depend; they are tried first.
+    """
+    case = _Case(laboratory, nodeid, tuple(hints))
+    undecided = Judged(nodeid, "undecided", seen.variation.of((*seen.before(nodeid), nodeid)), failing=seen)
+    try:
+        return _judge(case, seen, plain)
+    except Undecided:
+        return undecided
+
+
+def _judge(case: _Case, seen: Ran, plain: Ran) -> Judged:
+    nodeid = case.nodeid
+    alone = FILE_ORDER.of([nodeid], "alone")
+    circumstances = seen.variation.of([nodeid], "alone")
+    failures = case.count(alone, _CONFIRM)
+    if 0 < failures < _CONFIRM:
+        return _flaky(case, alone)
+    if failures:
+        return _fails_alone(case, alone, plain)
+    if not seen.variation.is_plain and case.fails(circumstances):
+        return _circumstances(case, circumstances)
+    return _fails_in_company(case, seen)
+
+
+def _fails_alone(case: _Case, alone: Variation, plain: Ran) -> Judged:
+    nodeid = case.nodeid
+    before = plain.before(nodeid)
+    # It may have failed in the plain run for what came before it there, and fail alone for what did not.
+    if before and plain.failed(nodeid) is False and not case.fails(alone.of([*before, nodeid], "with-predecessors")):
+        setters = smallest(
+            before, lambda tests: not case.fails(alone.of([*tests, nodeid], "with-setters")), suspects=(*case.hints, *before[-1:])
+        )
+        together = alone.of([*setters, nodeid], "with-setters")
+        if case.always(together, wanted=False) and case.fails(alone):
+            return Judged(
+                nodeid, "order-dependent", alone, setters=setters, failing=case.last[True], passing=case.last[False]
+            )
+        return _flaky(case, alone)
+    if plain.failed(nodeid) is False:
+        return _flaky(case, alone)
+    on_one_loop = replace(alone, name="session-loop", session_loop=True)
+    if _has_own_loop(case) and case.always(on_one_loop, wanted=False):
+        return Judged(nodeid, "loop-dependent", alone, failing=case.last[True], passing=case.last[False])
+    if case.count(alone, _CONFIRM) == _CONFIRM:
+        return Judged(nodeid, "broken", alone, failing=case.last[True])
+    return _flaky(case, alone)
+
+
+def _has_own_loop(case: _Case) -> bool:
+    """Whether the suite runs on pytest-asyncio with a loop for each test, by the version that can change that."""
+    for fact in case.last[True].facts:
+        if fact["kind"] == "configuration":
+            version = str(fact["versions"].get("pytest-asyncio", "0")).split(".")
+            return version[0].isdigit() and int(version[0]) >= 1
+    return False
+
+
+def _circumstances(case: _Case, worst: Variation) -> Judged:
+    kind: Kind = "time" if worst.zone else "resource"
+    calm = FILE_ORDER.of([case.nodeid], "alone")
+    if case.count(calm, _CONFIRM) or not case.count(worst, _CONFIRM):
+        return _flaky(case, calm)
+    return Judged(case.nodeid, kind, worst, failing=case.last[True], passing=case.last[False])
+
+
+def _fails_in_company(case: _Case, seen: Ran) -> Judged:
+    nodeid, before = case.nodeid, seen.before(case.nodeid)
+    same = seen.variation.of([*before, nodeid], "same-order")
+    failures = case.count(same, _CONFIRM)
+    if not before or failures < _CONFIRM:
+        return _flaky(case, FILE_ORDER.of([nodeid], "alone"), seen=seen)
+    calm = FILE_ORDER.of([*before, nodeid], "same-order")
+    if not seen.variation.is_plain and case.fails(calm):
+        same = calm
+    polluters = smallest(
+        before,
+        lambda tests: case.fails(same.of([*tests, nodeid], "with-polluters")),
+        suspects=(*case.hints, *_suspects(seen, nodeid, before)),
+    )
+    worst = same.of([*polluters, nodeid], "with-polluters")
+    if not case.always(worst, wanted=True) or case.fails(FILE_ORDER.of([nodeid], "alone")):
+        return _flaky(case, FILE_ORDER.of([nodeid], "alone"), seen=seen)
+    plain = replace(worst, seed=None)
+    worst = plain if case.fails(plain) else worst
+    kind: Kind = "database-state" if met_writes(case.last[True].facts, nodeid, polluters) else "order-dependent"
+    return Judged(nodeid, kind, worst, polluters=polluters, failing=case.last[True], passing=case.last[False])
+
+
+def _suspects(seen: Ran, nodeid: str, before: Sequence[str]) -> list[str]:
+    """The tests that came before, those first that committed something that the failing test met."""
+    met = [write["test"] for write in met_writes(seen.facts, nodeid, before)]
+    return list(dict.fromkeys([*reversed(met), before[-1]]))
+
+
+def _flaky(case: _Case, alone: Variation, *, seen: Ran | None = None) -> Judged:
+    """It fails now and then; a few more runs say how often."""
+    worst = alone if True in case.last or seen is None else seen.variation.of([*seen.before(case.nodeid), case.nodeid])
+    with suppress(Undecided):  # the rate is less certain then, and its interval says so
+        case.count(alone, _MEASURE)
+    return Judged(case.nodeid, "flaky", worst, failing=case.last.get(True, seen), passing=case.last.get(False))

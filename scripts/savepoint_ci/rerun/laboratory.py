@@ -1,0 +1,133 @@
+"""Runs pytest in a variation, on a fresh database, within a time limit, and keeps what every run showed."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pytest_savepoint.evidence import EVIDENCE_VARIABLE
+from pytest_savepoint.told import ORDER_VARIABLE, SEED_VARIABLE
+
+from savepoint_ci.rerun.databases import FreshDatabases
+from savepoint_ci.rerun.minimize import Undecided
+from savepoint_ci.rerun.ran import Ran, read_run
+from savepoint_ci.rerun.variation import FILE_ORDER, Variation
+from savepoint_ci.suite.process import run_suite
+
+__all__ = ["Laboratory"]
+
+_LEAST_LIMIT = 20.0
+_PATIENCE = 6.0
+_START = 1.5
+
+
+@dataclass
+class Laboratory:
+    """What every run of one search has in common.
+
+    :param command: pytest with the caller's arguments, without workers.
+    :param environment: of the caller's code.
+    :param scratch: a folder for what runs leave.
+    :param say: shows what a run came to.
+    :param databases: gives each run its own copy; None where the plugin or nobody does that.
+    :param same_database: why there are no copies, where the suite keeps its own database.
+    :param deadline: on the monotonic clock; no run goes on after it.
+    :param say: shows how far the search is.
+    """
+
+    command: list[str]
+    project: Path
+    environment: Mapping[str, str]
+    scratch: Path
+    say: Callable[[Ran], None]
+    databases: FreshDatabases | None = None
+    deadline: float = math.inf
+    runs: list[Ran] = field(default_factory=list)
+    evidence: Path = field(init=False)
+    log: Path = field(init=False)
+    same_database: str = ""
+    interrupted: bool = False
+
+    def __post_init__(self) -> None:
+        self.evidence, self.log = self.scratch / "evidence.jsonl", self.scratch / "pytest.log"
+
+    @property
+    def time_left(self) -> float:
+        """Seconds until the deadline."""
+        return self.deadline - time.monotonic()
+
+    def run(self, variation: Variation) -> Ran:
+        """Run once.
+
+        :raises Undecided: when the time left is too short, or the run did not end within it.
+        """
+        if self.interrupted or self.time_left < self._expected(variation):
+            raise Undecided
+        with self._fresh() as environment:
+            ran = self._start(variation, environment)
+        self.runs.append(ran)
+        self.say(ran)
+        return ran
+
+    def reproduces(self, line: str, nodeid: str) -> bool:
+        """Whether a test fails in a command line of a shell, called as a person would paste it.
+
+        :raises Undecided: when there was no time for it.
+        """
+        if self.interrupted or self.time_left < self._expected(FILE_ORDER.of([nodeid])):
+            raise Undecided
+        with self._fresh() as environment:
+            ran = self._call(["sh", "-c", line], environment, FILE_ORDER)
+        return bool(ran.failed(nodeid))
+
+    def _start(self, variation: Variation, environment: dict[str, str]) -> Ran:
+        environment |= {SEED_VARIABLE: str(len(self.runs) + 1), **variation.environment}
+        if variation.tests is not None:
+            order = self.scratch / "order.txt"
+            order.write_text("\n".join(variation.tests), encoding="utf-8")
+            environment[ORDER_VARIABLE] = str(order)
+        always = ("--maxfail=0", f"--override-ini=cache_dir={self.scratch / 'cache'}")
+        return self._call([*self.command, *always, *variation.arguments], environment, variation)
+
+    def _call(self, command: list[str], environment: dict[str, str], variation: Variation) -> Ran:
+        self.evidence.unlink(missing_ok=True)
+        environment |= {EVIDENCE_VARIABLE: str(self.evidence), "COVERAGE_FILE": str(self.scratch / "coverage")}
+        start = time.monotonic()
+        end = start + min(self._limit(), self.time_left)
+        ended = run_suite(
+            command, project=self.project, environment=environment, log=self.log, tick=lambda: time.monotonic() > end
+        )
+        self.interrupted = self.interrupted or ended.interrupted
+        if self.interrupted or (ended.given_up and self.time_left <= 0):
+            raise Undecided
+        took = time.monotonic() - start
+        return read_run(_lines(self.evidence), variation, seconds=took, code=ended.exit, hung=ended.given_up)
+
+    def _expected(self, variation: Variation) -> float:
+        """Seconds that a run will take, as far as is known."""
+        if not self.runs:
+            return 0.0
+        whole = self.runs[0]
+        share = 1.0 if variation.tests is None else len(variation.tests) / max(len(whole.tests), 1)
+        return min(whole.seconds, _START) + whole.seconds * min(share, 1.0) * (2 if variation.load else 1)
+
+    def _limit(self) -> float:
+        return max(_LEAST_LIMIT, _PATIENCE * self.runs[0].seconds) if self.runs else self.time_left
+
+    @contextmanager
+    def _fresh(self) -> Iterator[dict[str, str]]:
+        if self.databases is None:
+            yield dict(self.environment)
+        else:
+            with self.databases.environment(self.environment) as environment:
+                yield environment
+
+
+def _lines(evidence: Path) -> Iterator[str]:
+    if evidence.exists():
+        with evidence.open(encoding="utf-8", errors="replace") as lines:
+            yield from lines

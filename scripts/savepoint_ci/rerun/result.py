@@ -1,0 +1,96 @@
+"""From what a search found to verdicts and findings of the report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from pytest_savepoint.diagnosis import Finding, combined
+from pytest_savepoint.diagnosis.comparison import Compared, explain
+
+from savepoint_ci.report.model import Verdict
+from savepoint_ci.rerun.judge import Judged, Kind
+from savepoint_ci.rerun.search import Search
+from savepoint_ci.rerun.statistics import rate_interval
+
+__all__ = ["findings_of", "rewrite_findings", "verdicts_of"]
+
+_OF_ONE_RUN = ('{"kind": "finding"', '{"kind": "facts"')
+
+
+def rewrite_findings(evidence: Path, search: Search) -> None:
+    """Put what all runs together show in place of what the one run of an evidence file showed."""
+    if not evidence.exists():
+        return
+    with evidence.open(encoding="utf-8", errors="replace") as file:
+        lines = [line for line in file if not line.startswith(_OF_ONE_RUN)]
+    lines += [json.dumps({"kind": "finding", **finding.as_dict()}) + "\n" for finding in findings_of(search)]
+    evidence.write_text("".join(lines), encoding="utf-8")
+
+
+def findings_of(search: Search) -> list[Finding]:
+    """What the plugin found in the telling runs, and what only the difference between two runs shows."""
+    runs = [*search.telling, *(each.failing for each in search.judged if each.failing)]
+    single = [_finding(line) for ran in runs for line in ran.findings]
+    compared = [finding for each in search.judged for finding in explain(_compared(each))]
+    return combined([*single, *compared])
+
+
+def _finding(line: dict[str, Any]) -> Finding:
+    finding: Finding = msgspec.convert({name: value for name, value in line.items() if name != "kind"}, Finding)
+    return finding
+
+
+def _compared(judged: Judged) -> Compared:
+    return Compared(
+        victim=judged.nodeid,
+        polluters=judged.polluters,
+        setters=judged.setters,
+        failing=judged.failing.facts if judged.failing else (),
+        passing=judged.passing.facts if judged.passing else (),
+    )
+
+
+def verdicts_of(search: Search) -> Iterator[Verdict]:
+    """A verdict for each test that was judged."""
+    for judged in search.judged:
+        runs = search.outcomes(judged.nodeid)
+        low, high = rate_interval(sum(runs), len(runs))
+        yield Verdict(
+            nodeid=judged.nodeid,
+            verdict=judged.kind,
+            runs=len(runs),
+            failures=sum(runs),
+            interval=(round(low * 100, 1), round(high * 100, 1)),
+            polluter=judged.polluters[-1] if judged.polluters else None,
+            setter=judged.setters[-1] if judged.setters else None,
+            explanation=_explanation(judged, runs, low, high),
+            command=judged.command,
+            reproduced=judged.reproduced,
+        )
+
+
+def _explanation(judged: Judged, runs: Sequence[bool], low: float, high: float) -> str:
+    share = f"{sum(runs)} of {len(runs)} runs"
+    rate = f"a rate between {low:.0%} and {high:.0%}"
+    after = _names(judged.polluters)
+    texts: dict[Kind, str] = {
+        "broken": f"It fails alone, in file order and every time: {share}.",
+        "flaky": f"It failed in {share}, and nothing was found that it depends on: {rate}.",
+        "order-dependent": f"It passes alone, and fails after {after} in the same process.",
+        "database-state": f"It passes alone, and fails after {after}, which commits to a table that it uses.",
+        "loop-dependent": "It fails when each test has an event loop of its own, and passes when all share one.",
+        "time": f"It passes in this machine's time zone, and fails in {judged.worst.zone}.",
+        "resource": "It passes on a calm machine, and fails while other processes keep the processors busy.",
+        "undecided": f"It failed in {share}; the budget ended before it was known what that depends on.",
+    }
+    if judged.setters:
+        return f"It passes only after {_names(judged.setters)}, and fails alone."
+    return texts[judged.kind]
+
+
+def _names(tests: Sequence[str]) -> str:
+    return " and ".join(tests)

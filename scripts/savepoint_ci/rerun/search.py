@@ -1,0 +1,114 @@
+"""Searches a suite for tests that are not stable, and examines each that failed, until the budget is spent."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+
+from savepoint_ci.rerun.judge import Judged, judge
+from savepoint_ci.rerun.laboratory import Laboratory
+from savepoint_ci.rerun.minimize import Undecided
+from savepoint_ci.rerun.plan import ENOUGH, far_zone, search
+from savepoint_ci.rerun.ran import Ran
+from savepoint_ci.rerun.variation import FILE_ORDER, shell_command
+
+__all__ = ["Search"]
+
+_LONGEST_COMMAND = 2_000
+_MOST_TRIES = 8
+
+
+@dataclass
+class Search:
+    """What a search came to so far.
+
+    :param arguments: what pytest needs besides the node ids, in a command for people.
+    :param plain: the run that others are compared with.
+    :param judged: each test that failed.
+    :param telling: the runs whose findings count: the plain one, and those in which a test failed that had not before.
+    :param quiet: runs since the last of them.
+    :param complete: it ended because it had seen enough, not because its time was up.
+    """
+
+    laboratory: Laboratory
+    arguments: Sequence[str]
+    plain: Ran | None = None
+    judged: list[Judged] = field(default_factory=list)
+    telling: list[Ran] = field(default_factory=list)
+    quiet: int = 0
+    complete: bool = False
+
+    def suite(self, *, seed: int, load: int, first: Sequence[str], started: Callable[[], None]) -> None:
+        """Run the suite in file order, and then in every variation of the plan.
+
+        :param seed: what orders and seeds are drawn from.
+        :param load: processes that make a loaded machine.
+        :param first: files and tests that are repeated before all others, as beginnings of node ids.
+        :param started: called after the first run, however that ended, when what it left is still there.
+        """
+        try:
+            try:
+                self.plain = self.laboratory.run(FILE_ORDER)
+            finally:
+                started()
+            self.examine(self.plain)
+            self._vary(self.plain.tests, seed=seed, load=load, first=tuple(first))
+            self.complete = True
+        except Undecided:
+            pass  # the time is up; what is known so far is the result
+
+    def _vary(self, tests: Sequence[str], *, seed: int, load: int, first: tuple[str, ...]) -> None:
+        changed = [test for test in tests if test.startswith(first)] if first else []
+        zone = far_zone(datetime.now(timezone.utc))
+        for variation in search(tests, seed=seed, load=load, zone=zone, first=changed):
+            if self.quiet >= ENOUGH or len(self.judged) >= len(tests):
+                break
+            self.quiet += 1
+            self.examine(self.laboratory.run(variation))
+
+    def examine(self, seen: Ran) -> None:
+        """Judge the tests that failed in a run and in none before it; one of each kind of failure first."""
+        plain = self.plain = self.plain or seen
+        known = {each.nodeid for each in self.judged}
+        failures = {**seen.failures, **dict.fromkeys(seen.stuck, "did not end")}
+        new = {nodeid: message for nodeid, message in failures.items() if nodeid not in known}
+        if new or seen is plain:
+            self.telling.append(seen)
+            self.quiet = 0
+        hints: list[str] = []
+        for nodeid in _different_first(new):
+            judged = judge(self.laboratory, nodeid, seen, plain, hints=hints)
+            hints += [test for test in (*judged.polluters, *judged.setters) if test not in hints]
+            self.judged.append(self._with_command(judged))
+
+    def _with_command(self, judged: Judged) -> Judged:
+        """The same with a line for a shell, tried as often as a failure of its rate needs to be seen."""
+        line = shell_command(judged.worst, arguments=self.arguments)
+        if len(line) > _LONGEST_COMMAND:
+            return judged
+        runs = self.outcomes(judged.nodeid)
+        rate = sum(runs) / max(len(runs), 1)
+        # What depends on nothing but chance needs several tries; all else fails whenever it is called.
+        tries = math.ceil(math.log(0.05) / math.log(1 - rate)) if judged.kind == "flaky" and 0 < rate < 1 else 1
+        try:
+            seen = any(self.laboratory.reproduces(line, judged.nodeid) for _ in range(min(tries, _MOST_TRIES)))
+        except Undecided:
+            seen = False
+        return replace(judged, command=line, reproduced=seen)
+
+    def outcomes(self, nodeid: str) -> list[bool]:
+        """Whether a test failed, in each run that had it."""
+        return [failed for ran in self.laboratory.runs if (failed := ran.failed(nodeid)) is not None]
+
+
+def _different_first(failures: dict[str, str]) -> Iterator[str]:
+    """The tests, those that repeat another's message last."""
+    kinds: dict[str, list[str]] = {}
+    for nodeid, message in failures.items():
+        kinds.setdefault(re.sub(r"\d+|0x[0-9a-f]+", "#", message), []).append(nodeid)
+    yield from (tests[0] for tests in kinds.values())
+    for tests in kinds.values():
+        yield from tests[1:]

@@ -1,0 +1,74 @@
+"""One way to run tests: which ones in which order, and under what circumstances. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from pytest_savepoint.told import LOAD_VARIABLE, SEED_VARIABLE
+
+__all__ = ["FILE_ORDER", "Variation", "shell_command"]
+
+_SESSION_LOOP = tuple(
+    f"--override-ini=asyncio_default_{kind}_loop_scope=session" for kind in ("fixture", "test")
+)
+
+
+@dataclass(frozen=True)
+class Variation:
+    """How one run differs from the plain one, which has all tests in the order of their files.
+
+    :param name: a slug that people read.
+    :param tests: node ids in order; None takes all as they were collected.
+    :param seed: of random numbers; None leaves it to chance.
+    :param load: processes that keep the processors busy while tests run.
+    :param zone: the local time zone; empty leaves it.
+    :param session_loop: one event loop for all tests and fixtures.
+    """
+
+    name: str
+    tests: tuple[str, ...] | None = None
+    seed: int | None = None
+    load: int = 0
+    zone: str = ""
+    session_loop: bool = False
+
+    def of(self, tests: Sequence[str], name: str = "") -> Variation:
+        """The same circumstances with other tests."""
+        return replace(self, name=name or self.name, tests=tuple(tests))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing but the tests and their order differs."""
+        return not (self.load or self.zone or self.session_loop)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables with which pytest runs like this, the order left out."""
+        variables: dict[str, str] = {}
+        if self.seed is not None:
+            variables |= {SEED_VARIABLE: str(self.seed), "PYTHONHASHSEED": str(self.seed)}
+        if self.load:
+            variables[LOAD_VARIABLE] = str(self.load)
+        if self.zone:
+            variables["TZ"] = self.zone
+        return variables
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """Arguments with which pytest runs like this."""
+        return _SESSION_LOOP if self.session_loop else ()
+
+
+FILE_ORDER = Variation("file-order")
+
+
+def shell_command(variation: Variation, *, arguments: Sequence[str]) -> str:
+    """One line for a shell that runs these tests in this order under these circumstances.
+
+    :param arguments: what pytest needs besides, such as a plugin that is turned off.
+    """
+    variables = [f"{name}={shlex.quote(text)}" for name, text in variation.environment.items()]
+    words = map(shlex.quote, (*arguments, *variation.arguments, *(variation.tests or ())))
+    return " ".join([*variables, "python -m pytest", *words])
