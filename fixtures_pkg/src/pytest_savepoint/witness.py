@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from pytest_savepoint.evidence import Fact
+from pytest_savepoint.loops.applications import unseen_by_middleware
 from pytest_savepoint.loops.patches import harmless
+from pytest_savepoint.loops.reach import Reach
 from pytest_savepoint.loops.watch import Watch
 
 __all__ = ["Witness"]
@@ -102,12 +104,10 @@ class Witness:
         fixture = leak.get("fixture")
         if fixture is not None and fixture["name"] in names:
             return False
-        reach = self._watch.reached([getattr(item, "function", None)])
+        reach = self._watch.reached([getattr(item, "function", None)]) or Reach()
         if leak["kind"] == "context_leaked":
-            return leak["name"] in reach["variables"]
-        return (
-            leak["kind"] == "logging_disabled" and "caplog" in names and bool({*leak["loggers"]} & {*reach["loggers"]})
-        )
+            return leak["name"] in reach.variables
+        return leak["kind"] == "logging_disabled" and "caplog" in names and not reach.loggers.isdisjoint(leak["loggers"])
 
     # -- fixtures and phases --------------------------------------------------------------------------------------
     @pytest.hookimpl(hookwrapper=True)
@@ -174,7 +174,9 @@ class Witness:
                     self._record_failure(item, call.excinfo.value)
                 except Exception as error:  # noqa: BLE001 # to look at a failure must never become one
                     self._recorder.note("not_recorded", error=repr(error))
-        if call.when == "teardown":
+        if call.when == "call":
+            self._watch.caches.look()
+        elif call.when == "teardown":
             self._watch.state.end()
         facts = self._recorder.take()
         if facts:
@@ -187,6 +189,9 @@ class Witness:
         self._watch.blocking.settle()
         values = dict(getattr(item, "funcargs", None) or {})
         statements = self._watch.statements.of_test(item.nodeid)
+        definitions = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
+        makers = [each[-1].func for name, each in definitions.items() if name in values]
+        reach = self._watch.reached([getattr(item, "function", None), *values.values(), *makers]) or Reach()
         tables = {table.lower() for each in statements for table in _TABLES.findall(each["sql"])}
         self._recorder.note(
             "failure",
@@ -195,7 +200,9 @@ class Witness:
             missing_fixture=self._missing_fixture(error),
             finished=list(self._finished),
             fixtures={name: self._fixture_value(item, name, value) for name, value in values.items()},
-            reached=self._watch.reached([getattr(item, "function", None), *values.values()]),
+            reached=reach.as_fact(self._watch.caller),
+            outdated=self._watch.caches.outdated(item.nodeid, reach.functions),
+            unseen=unseen_by_middleware(reach.functions, self._watch.failures.applications(error, values), self._watch.caller),
             comparison=self._comparison,
             clock=_clock(),
             statements=statements,

@@ -8,7 +8,7 @@ import pytest
 pytestmark = pytest.mark.e2e
 
 
-@pytest.mark.parametrize("loops", ["narrow", "wide"])
+@pytest.mark.parametrize("loops", ["narrow", "wide", "records", "background"])
 def test_every_marked_line_of_a_sick_suite_is_found_and_no_other(diagnose_suite, loops):
     suite = diagnose_suite(f"{loops}/sick")
     assert suite.pointed_at == suite.marked, suite.output

@@ -78,7 +78,7 @@ def _snapshot(record: Record) -> Iterator[Finding]:
             continue
         for task in failure["carried"]:
             names = sorted(set(task["variables"]) & set(failure["reached"]["variables"]))
-            if not names or task["test"] == failure["test"] and task["fixture"] is None and task["when"] == "call":
+            if not names or (task["test"] == failure["test"] and task["fixture"] is None and task["when"] == "call"):
                 continue
             yield finding(
                 "context.worker_snapshot",

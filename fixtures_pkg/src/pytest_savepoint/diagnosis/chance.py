@@ -11,7 +11,6 @@ from pytest_savepoint.diagnosis.record import (
     Fact,
     Record,
     asserted,
-    at_site,
     enclosing,
     innermost,
     line_with,

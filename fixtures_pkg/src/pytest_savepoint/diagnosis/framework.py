@@ -153,10 +153,54 @@ def _token_elsewhere(record: Record) -> Iterator[Finding]:
         )
 
 
+def _cached(record: Record) -> Iterator[Finding]:
+    """A value that the process keeps was made by an earlier test under another environment."""
+    for failure in record.failures:
+        if not asserted(failure):
+            continue
+        for cache in failure["outdated"]:
+            function, name = cache["function"], cache["name"]
+            line = line_with(function, rf"\b{cache['attribute']}\s*=[^=]") if cache["attribute"] else None
+            yield finding(
+                "framework.cached_settings_leaked",
+                tests=[failure["test"]],
+                culprit=Culprit(function["path"], line or function["line"], function["name"]),
+                explanation=f"{name} is made once per process. {cache['test']} asked first, when {', '.join(cache['changed'])} had "
+                f"another value than in {failure['test']}, which got what was made then.",
+                fix=f"Empty it around each test: {name}.cache_clear() in an autouse fixture."
+                if not cache["attribute"]
+                else f"Set it back around each test: monkeypatch.setattr({name.rpartition('.')[0]}, {cache['attribute']!r}, None).",
+                confidence=0.92,
+                evidence=[f"{name} was filled in {cache['test']}; since then {', '.join(cache['changed'])} changed"],
+            )
+            break
+
+
+def _middleware(record: Record) -> Iterator[Finding]:
+    for failure in record.failures:
+        if not asserted(failure):
+            continue
+        for unseen in failure["unseen"]:
+            yield finding(
+                "framework.middleware_context_lost",
+                tests=[failure["test"]],
+                culprit=at_site(unseen),
+                explanation=f"The middleware reads {unseen['variable']} at {place(unseen)} after the request, and "
+                f"{unseen['set_in']['name']} ({place(unseen['set_in'])}) sets it. Below BaseHTTPMiddleware the endpoint runs in "
+                "a task of its own, whose context the middleware never sees.",
+                fix="Carry the value on the request (request.state), or write the middleware as plain ASGI.",
+                confidence=0.91,
+                evidence=[f"{unseen['variable']} is set in {unseen['set_in']['name']} and read at {place(unseen)}"],
+            )
+            break
+
+
 RULES: tuple[Callable[[Record], Iterator[Finding]], ...] = (
     _lifespan,
     _override_leaked,
     _context_leaked,
     _context_latent,
     _token_elsewhere,
+    _cached,
+    _middleware,
 )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from pytest_savepoint.diagnosis.finding import Finding, finding
-from pytest_savepoint.diagnosis.record import Fact, Record, asserted, at_fixture, at_site, innermost, overturned, place
+from pytest_savepoint.diagnosis.record import Fact, Record, asserted, at_fixture, at_site, overturned, place
 from pytest_savepoint.diagnosis.sessions import SESSION_MADE
 
 __all__ = ["RULES"]

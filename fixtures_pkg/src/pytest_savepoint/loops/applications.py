@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import dis
+import inspect
+import textwrap
 import types
 from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 from pytest_savepoint.evidence import Fact
 from pytest_savepoint.loops.frames import Caller, code_of
 
-__all__ = ["endpoint_in", "lifespan_in"]
+__all__ = ["endpoint_in", "lifespan_in", "unseen_by_middleware"]
 
 
 def lifespan_in(frames: Iterable[Any], caller: Caller) -> Fact | None:
@@ -52,3 +56,58 @@ def endpoint_in(frames: Iterable[Any], caller: Caller) -> Fact | None:
         if code is not None and caller.owns(code.co_filename):
             return caller.function(code)
     return None
+
+
+def unseen_by_middleware(functions: list[Any], applications: list[Any], caller: Caller) -> list[Fact]:
+    """The context variables that a middleware reads after the endpoint, in a context of its own, and that the endpoint sets.
+
+    :param functions: what the failing test can get at, endpoints included.
+    """
+    found = []
+    for app in applications:
+        for middleware in getattr(app, "user_middleware", ()):
+            dispatch = middleware.kwargs.get("dispatch") or getattr(middleware.cls, "dispatch", None)
+            code = code_of(dispatch)
+            if code is None or not caller.owns(code.co_filename):
+                continue
+            for variable, line in _read_after_endpoint(dispatch, caller):
+                setter = next((each for each in functions if each is not dispatch and _sets(each, variable, caller)), None)
+                if setter is not None:
+                    set_in = caller.function(inspect.unwrap(setter).__code__)
+                    found.append({**caller.function(code), "line": line, "variable": variable.name, "set_in": set_in})
+    return found
+
+
+def _read_after_endpoint(dispatch: Any, caller: Caller) -> Iterator[tuple[ContextVar[Any], int]]:
+    function = caller.function(inspect.unwrap(dispatch).__code__, limit=400)
+    tree = ast.parse(textwrap.dedent("\n".join(function["source"])))
+    ast.increment_lineno(tree, function["line"] - 1)
+    answered = [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Await) and isinstance(node.value, ast.Call)]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get":
+            variable = _variable(dispatch, node.func.value)
+            if variable is not None and answered and node.lineno > min(answered):
+                yield variable, node.lineno
+
+
+def _sets(function: Any, variable: ContextVar[Any], caller: Caller) -> bool:
+    source = "\n".join(caller.function(inspect.unwrap(function).__code__)["source"])
+    try:
+        tree = ast.parse(textwrap.dedent(source))
+    except SyntaxError:
+        return False
+    return any(
+        isinstance(node, ast.Attribute) and node.attr == "set" and _variable(function, node.value) is variable
+        for node in ast.walk(tree)
+    )
+
+
+def _variable(function: Any, node: ast.AST) -> ContextVar[Any] | None:
+    """The context variable that an expression of a function names."""
+    scope = inspect.unwrap(function).__globals__
+    value = None
+    if isinstance(node, ast.Name):
+        value = scope.get(node.id)
+    elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        value = getattr(scope.get(node.value.id), node.attr, None)
+    return value if isinstance(value, ContextVar) else None

@@ -73,6 +73,12 @@ class Failures:
         own = [frame for frame in frames if self._caller.owns(frame.f_code.co_filename)]
         return [*fixtures.values(), *(value for frame in own for value in frame.f_locals.values())]
 
+    def applications(self, error: BaseException, fixtures: dict[str, Any]) -> list[Any]:
+        """The applications that the failing code and its fixtures send requests to."""
+        frames = [frame for each in _chain(error) for frame in _frames(each.__traceback__)]
+        things = self._locals(frames, fixtures)
+        return [app for each in things if (app := _application(each)) is not None]
+
     def describe_value(self, value: Any) -> Fact:
         """What kind of thing a fixture gave, and what it carries that matters elsewhere."""
         kind = type(value)
@@ -119,7 +125,7 @@ class Failures:
             "module": type(error).__module__,
             "bases": [base.__name__ for base in type(error).__mro__[1:-2]],
             "message": str(error)[:_LONGEST],
-            "sqlstate": getattr(error, "sqlstate", None),
+            "sqlstate": getattr(error, "sqlstate", None) or getattr(error, "pgcode", None),
             "sites": sites[-12:],
             "raised_in": last,
             "function": self._caller.function(innermost) if innermost is not None else None,

@@ -1,4 +1,4 @@
-"""What a test can get at through the caller's own code: the context variables and loggers that it may read."""
+"""What a test can get at through the caller's own code: functions, context variables, loggers, random draws."""
 
 from __future__ import annotations
 
@@ -8,43 +8,61 @@ import sys
 import types
 from collections.abc import Iterator
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_savepoint.evidence import Fact
 from pytest_savepoint.loops.frames import Caller, code_of
 
-__all__ = ["reached"]
+__all__ = ["Reach", "reached"]
 
 _FAR = 400
 _DRAWS = {"random", "randint", "randrange", "choice", "choices", "sample", "randbelow", "getrandbits", "uuid4", "token_hex"}
 
 
-def reached(functions: list[Any], caller: Caller) -> Fact:
-    """The process-wide things that functions use, directly or through functions and classes of the caller that they name."""
-    waiting = list(functions)
+@dataclass
+class Reach:
+    """The process-wide things that a test may use."""
+
+    functions: list[Any] = field(default_factory=list)
+    variables: set[str] = field(default_factory=set)
+    loggers: set[str] = field(default_factory=set)
+
+    def as_fact(self, caller: Caller) -> Fact:
+        """Names, and the functions that draw at random with their source."""
+        drawing = [code for each in self.functions if _DRAWS & set(_names(code := _code(each)))]
+        return {
+            "variables": sorted(self.variables),
+            "loggers": sorted(self.loggers),
+            "draws": [caller.function(code) for code in drawing[:10]],
+        }
+
+
+def reached(things: list[Any], caller: Caller) -> Reach:
+    """What functions and objects use, directly or through functions and classes of the caller that they name."""
+    waiting = list(things)
     seen: set[int] = set()
-    variables: set[str] = set()
-    loggers: set[str] = set()
-    draws: list[types.CodeType] = []
+    reach = Reach()
     while waiting and len(seen) < _FAR:
         thing = waiting.pop()
         if id(thing) in seen:
             continue
         seen.add(id(thing))
         if isinstance(thing, ContextVar):
-            variables.add(thing.name)
+            reach.variables.add(thing.name)
         elif isinstance(thing, logging.Logger):
-            loggers.add(thing.name)
+            reach.loggers.add(thing.name)
         else:
             code = None if isinstance(thing, type) else code_of(thing)
-            if code is not None and caller.owns(code.co_filename) and _DRAWS & set(_names(code)):
-                draws.append(code)
+            if code is not None and caller.owns(code.co_filename):
+                reach.functions.append(thing)
             waiting += _named(thing, caller)
-    return {
-        "variables": sorted(variables),
-        "loggers": sorted(loggers),
-        "draws": [caller.function(code) for code in draws[:10]],
-    }
+    return reach
+
+
+def _code(function: Any) -> types.CodeType:
+    code: types.CodeType = inspect.unwrap(function).__code__
+    return code
 
 
 def _named(thing: Any, caller: Caller) -> Iterator[Any]:
@@ -55,10 +73,22 @@ def _named(thing: Any, caller: Caller) -> Iterator[Any]:
     elif code is None:
         routes = getattr(getattr(thing, "__dict__", {}).get("router"), "routes", ())
         yield from (route.endpoint for route in routes if hasattr(route, "endpoint"))
+        # A test client, of which only the application is the caller's.
+        yield from (each for each in (getattr(thing, "app", None), getattr(getattr(thing, "_transport", None), "app", None)) if each)
         if caller.owns(getattr(sys.modules.get(type(thing).__module__), "__file__", None) or ""):
             yield type(thing)
     elif caller.owns(code.co_filename):
         yield from _globals(thing, set(_names(code)), caller)
+        yield from _dependencies(thing)
+
+
+def _dependencies(function: Any) -> Iterator[Any]:
+    """What FastAPI would call for a function's parameters."""
+    function = inspect.unwrap(function)
+    given = [*(getattr(function, "__defaults__", None) or ()), *(getattr(function, "__kwdefaults__", None) or {}).values()]
+    for annotation in getattr(function, "__annotations__", {}).values():
+        given += getattr(annotation, "__metadata__", ())
+    yield from (each.dependency for each in given if callable(getattr(each, "dependency", None)))
 
 
 def _globals(function: Any, names: set[str], caller: Caller) -> Iterator[Any]:

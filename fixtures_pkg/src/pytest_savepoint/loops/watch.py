@@ -9,12 +9,13 @@ from typing import Any
 
 from pytest_savepoint.evidence import Fact, Recorder
 from pytest_savepoint.loops.blocking import Blocking
+from pytest_savepoint.loops.caches import Caches
 from pytest_savepoint.loops.connections import Connections
 from pytest_savepoint.loops.failures import Failures
 from pytest_savepoint.loops.frames import Caller, code_of
 from pytest_savepoint.loops.makers import Loops
 from pytest_savepoint.loops.patches import Patches, harmless
-from pytest_savepoint.loops.reach import reached
+from pytest_savepoint.loops.reach import Reach, reached
 from pytest_savepoint.loops.state import State
 from pytest_savepoint.loops.statements import Statements
 from pytest_savepoint.loops.tasks import Tasks
@@ -37,6 +38,7 @@ class Watch:
         self.connections = Connections(recorder, self.caller, self.loops, self.tasks)
         self.statements = Statements(recorder, self.caller, self.connections, self.tasks)
         self.state = State(recorder, self.caller)
+        self.caches = Caches(recorder, self.caller)
         self.failures = Failures(
             caller=self.caller,
             loops=self.loops,
@@ -61,6 +63,7 @@ class Watch:
         """A test starts: its state is compared with this, and drivers imported since are watched too."""
         self.statements.install_late(self._patches)
         self.state.begin()
+        self.caches.look()
 
     def stop(self) -> None:
         self.blocking.uninstall()
@@ -103,8 +106,8 @@ class Watch:
         return None if code is None else self.caller.function(code)
 
     @harmless
-    def reached(self, things: list[Any]) -> Fact:
-        """The context variables and loggers that a test's function and fixtures can get at."""
+    def reached(self, things: list[Any]) -> Reach | None:
+        """What a test's function and fixtures can get at."""
         return reached(things, self.caller)
 
     @harmless

@@ -1,0 +1,96 @@
+"""Values that the caller's code makes once and keeps for the process, with the environment in which each was made."""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import ModuleType
+from typing import Any
+
+from pytest_savepoint.evidence import Fact, Recorder
+from pytest_savepoint.loops.frames import Caller, code_of
+from pytest_savepoint.loops.patches import harmless
+
+__all__ = ["Caches"]
+
+_OF_PYTEST = {"PYTEST_CURRENT_TEST"}
+
+
+class Caches:
+    """Follows functions under lru_cache and globals that were None at import; looks at sizes and names, not at values."""
+
+    def __init__(self, recorder: Recorder, caller: Caller) -> None:
+        self._recorder = recorder
+        self._caller = caller
+        self._modules: set[str] = set()
+        self._functions: dict[str, Any] = {}
+        self._empty: dict[str, tuple[ModuleType, str]] = {}
+        self._sizes: dict[str, int] = {}
+        self._filled: dict[str, tuple[str, dict[str, str]]] = {}  # by name: the test, and the environment it had then
+
+    @harmless
+    def look(self) -> None:
+        """See what the test that runs now has filled or emptied."""
+        if len(sys.modules) != len(self._modules):
+            self._find()
+        for name, function in self._functions.items():
+            self._count(name, function.cache_info().currsize)
+        for name, (module, attribute) in self._empty.items():
+            self._count(name, int(vars(module).get(attribute) is not None))
+
+    def _count(self, name: str, size: int) -> None:
+        before = self._sizes.get(name, 0)
+        if size == before:
+            return
+        self._sizes[name] = size
+        if not size:
+            self._filled.pop(name, None)
+        elif not before:
+            self._filled[name] = self._recorder.test, _environment()
+
+    def _find(self) -> None:
+        for name in sys.modules.keys() - self._modules:
+            self._modules.add(name)
+            module = sys.modules.get(name)
+            filename = getattr(module, "__file__", None)
+            if not isinstance(module, ModuleType) or not isinstance(filename, str) or not self._caller.owns(filename):
+                continue
+            for attribute, value in list(vars(module).items()):
+                if value is None and not attribute.startswith("__"):
+                    self._empty[f"{name}.{attribute}"] = module, attribute
+                elif hasattr(value, "cache_info") and hasattr(value, "__wrapped__"):
+                    self._functions[f"{value.__module__}.{value.__qualname__}"] = value
+        self._modules &= sys.modules.keys()
+
+    def outdated(self, test: str, functions: list[Any]) -> list[Fact]:
+        """The values from earlier tests, made under another environment than now, that functions use.
+
+        :param functions: what the failing test can get at.
+        """
+        now = _environment()
+        found = []
+        for name, (filler, then) in self._filled.items():
+            changed = sorted(key for key in now.keys() | then.keys() if now.get(key) != then.get(key))
+            changed = [key for key in changed if key not in _OF_PYTEST]
+            user = self._user(name, functions)
+            if filler != test and changed and user is not None:
+                found.append({"name": name, "test": filler, "changed": changed[:10], **user})
+        return found
+
+    def _user(self, name: str, functions: list[Any]) -> Fact | None:
+        """The cached function, or the one that fills the global, when it is among those used."""
+        cached = self._functions.get(name)
+        module, attribute = self._empty.get(name, (None, ""))
+        for function in functions:
+            code = code_of(function)
+            if code is None:
+                continue
+            if cached is not None and code is code_of(cached):
+                return {"function": self._caller.function(code), "attribute": None}
+            if module is not None and function.__globals__ is vars(module) and attribute in code.co_names:
+                return {"function": self._caller.function(code), "attribute": attribute}
+        return None
+
+
+def _environment() -> dict[str, str]:
+    return dict(os.environ)
