@@ -29,6 +29,7 @@ from savepoint_ci.report.model import (
     PatchCoverage,
     PhaseError,
     Report,
+    ShardResult,
     Template,
     TestHistory,
     TestResult,
@@ -88,6 +89,7 @@ _WELL: dict[str, Report] = {
         coverage=replace(COVERED, diff=None),
     ),
     "green_with_finding": replace(GREEN, findings=(TASK_FINDING,)),
+    "green_with_known_flaky": replace(GREEN, history=replace(HISTORY, tests=(_KNOWN_FLAKY,))),
     "green_after_rerun": replace(
         GREEN, verdicts=(_FLAKY,), history=replace(HISTORY, tests=(_KNOWN_FLAKY,)), coverage=_PARTLY_COVERED
     ),
@@ -205,6 +207,17 @@ _BROKEN: dict[str, Report] = {
         warnings=(
             "worker gw1 died while it ran tests/api/test_export.py::test_large_export.",
             "pytest was ended by signal 9 before it had finished; tests without a result count as not run.",
+        ),
+    ),
+    "lost_shard": replace(
+        GREEN,
+        result="tests-failed",
+        counts={"total": 84, "passed": 60, "not_run": 24},
+        tests=PASSED[:60],
+        shards=(
+            ShardResult(name="1/3", result="green", tests=31, not_run=0, seconds=12.0),
+            ShardResult(name="2/3", result="lost", tests=24, not_run=24),
+            ShardResult(name="3/3", result="green", tests=29, not_run=0, seconds=11.2),
         ),
     ),
     "strange_names": red(

@@ -36,6 +36,10 @@ class Event:
     pull_request: int | None = None
     head: str = ""
     """`owner:branch`, by which an open pull request is found when the event names none."""
+    head_repository: str = ""
+    """The repository of that branch."""
+    run_id: int = 0
+    """The run that this one was started by; 0 when a workflow_run event did not start it."""
     is_fork: bool = False
     is_act: bool = False
     default_branch: str = ""
@@ -67,6 +71,8 @@ class _MergeGroup(msgspec.Struct):
 
 
 class _WorkflowRun(msgspec.Struct):
+    id: Annotated[int, msgspec.Meta(ge=1)]
+    event: str
     head_sha: _Commit
     head_branch: str | None = None
     head_repository: _Repository | None = None
@@ -107,7 +113,8 @@ def read_event(environ: Mapping[str, str]) -> Event:
     if name in _BRANCH_EVENTS and environ.get("GITHUB_REF_TYPE") == "branch":
         base = "" if payload.before in (None, _NO_COMMIT) else payload.before
         owner = repository.partition("/")[0]
-        return replace(event, base_sha=base or "", head=f"{owner}:{environ.get('GITHUB_REF_NAME', '')}")
+        head = f"{owner}:{environ.get('GITHUB_REF_NAME', '')}"
+        return replace(event, base_sha=base or "", head=head, head_repository=repository)
     return event
 
 
@@ -126,7 +133,16 @@ def _of_pull_request(event: Event, pull_request: _PullRequest) -> Event:
 def _of_workflow_run(event: Event, run: _WorkflowRun) -> Event:
     name = run.head_repository.full_name if run.head_repository else ""
     head = f"{name.partition('/')[0]}:{run.head_branch}" if name and run.head_branch else ""
-    return replace(event, head_sha=run.head_sha, head=head, is_fork=name != event.repository)
+    if run.event not in _PULL_REQUEST_EVENTS:
+        return event  # of a push nobody knows which pull request it belongs to, and it comments itself
+    return replace(
+        event,
+        head_sha=run.head_sha,
+        head=head,
+        head_repository=name,
+        run_id=run.id,
+        is_fork=name != event.repository,
+    )
 
 
 def _read_payload(file: str) -> _Payload:
@@ -136,7 +152,7 @@ def _read_payload(file: str) -> _Payload:
         return msgspec.json.decode(Path(file).read_bytes(), type=_Payload)
     except FileNotFoundError:
         return _Payload()
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as fault:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
         raise EventError(
             f"GITHUB_EVENT_PATH names {file}, which is not an event as GitHub documents it: {fault}. "
             "Under act, check the file given with --eventpath."

@@ -45,9 +45,11 @@ from savepoint_ci.report.model import (
 from savepoint_ci.report.outcomes import TestRecord
 from savepoint_ci.report.text import clean_block, clean_line, cut
 
-__all__ = ["build_report"]
+__all__ = ["build_report", "decide_gates"]
 
 _DATABASE_STEPS = ("provision", "migrate", "server")
+_ISOLATIONS = ("savepoint", "rows", "clone", "none")
+_MOST = 10_000_000
 _FAR_FUTURE = 1e11  # seconds since the epoch; evidence may say anything
 _INTERRUPTED = (2, 130, -2, -15)
 """pytest's own code for Ctrl-C, the shell's, and the signals INT and TERM."""
@@ -84,19 +86,19 @@ def build_report(
     first = min((record.start for record in seen.tests.values() if record.start is not None), default=None)
     tests = tuple(record.result(first) for record in seen.tests.values())
     counts = _counts(tests, seen.collected)
-    gates, gate_warnings = _gates(settings, coverage)
+    gates, gate_warnings = decide_gates(settings, coverage)
     if searched:
         gates = (*gates, _stability(tests, verdicts))
     ended = seen.finished if pytest_exit is None else pytest_exit
     return Report(
         result=_result(counts, gates, failure, ended, tests),
         counts=counts,
-        run=_clean_run(replace(run, python=seen.session.python, workers=max(seen.session.workers, 0))),
+        run=_clean_run(replace(run, python=seen.session.python, workers=min(max(seen.session.workers, 0), _MOST))),
         tests=tests,
         findings=tuple(seen.findings),
         verdicts=tuple(_clean_verdict(each) for each in verdicts),
         coverage=coverage,
-        database=_database(seen.served, seen.session.isolation, tests) if seen.served else None,
+        database=_database(seen.served, seen.isolation) if seen.served else None,
         timing={name: _seconds(value) for name, value in (timing or {}).items()},
         gates=gates,
         failure=failure and Failure(step=failure.step, message=_text(failure.message)),
@@ -110,6 +112,7 @@ class _Seen:
     collected: int = 0
     served: Served | None = None
     tests: dict[str, TestRecord] = field(default_factory=dict)
+    isolation: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
     finished: int | None = None
     unreadable: int = 0
@@ -120,12 +123,14 @@ class _Seen:
             case Session():
                 self.session = record
             case Collected(total=total):
-                self.collected = max(self.collected, total)
+                self.collected = max(self.collected, min(total, _MOST))
             case Served():
                 self.served = record
             case PhaseLine(when="collect", outcome="passed" | "rerun"):
                 pass
             case PhaseLine():
+                if record.isolation and record.when == "teardown":
+                    self.isolation[record.isolation if record.isolation in _ISOLATIONS else "other"] += 1
                 self._test(record.nodeid).add(
                     record.when,
                     record.outcome,
@@ -136,7 +141,7 @@ class _Seen:
                     error=_phase_error(record) if record.outcome == "failed" else None,
                 )
             case Crash(worker=worker, nodeid=nodeid):
-                message = f"worker {_line(worker) or '?'} died"
+                message = _line(f"worker {worker or '?'} died")
                 self._warnings.append(f"{message} while it ran {nodeid}." if nodeid else f"{message}.")
                 if nodeid:
                     self._test(nodeid).crash(_line(worker), message)
@@ -169,7 +174,8 @@ class _Seen:
                     "code": record.code,
                     "cause": record.cause,
                     "tests": [_line(nodeid) for nodeid in record.tests],
-                    "culprit": record.culprit,
+                    "culprit": record.culprit
+                    and {name: _line(each) if isinstance(each, str) else each for name, each in record.culprit.items()},
                     "explanation": _text(record.explanation),
                     "fix": _text(record.fix),
                     "confidence": record.confidence,
@@ -222,7 +228,8 @@ def _result(
     return "green" if all(gate.passed for gate in gates) else "gate"
 
 
-def _gates(settings: Settings, coverage: Coverage | None) -> tuple[tuple[Gate, ...], list[str]]:
+def decide_gates(settings: Settings, coverage: Coverage | None) -> tuple[tuple[Gate, ...], list[str]]:
+    """The limits that a run is held to, and what is to be said of those that could not be applied."""
     gates, warnings = [], []
     if settings.coverage_fail_under is not None:
         gates.append(_gate("coverage", settings.coverage_fail_under, coverage.total if coverage else None))
@@ -259,8 +266,7 @@ def _clean_verdict(verdict: Verdict) -> Verdict:
     )
 
 
-def _database(served: Served, isolation: str, tests: tuple[TestResult, ...]) -> Database:
-    ran = sum(1 for test in tests if test.outcome not in ("not_run", "skipped"))
+def _database(served: Served, isolation: Mapping[str, int]) -> Database:
     template = served.template
     return Database(
         provider=_line(served.provider),
@@ -274,7 +280,7 @@ def _database(served: Served, isolation: str, tests: tuple[TestResult, ...]) -> 
         )
         if template
         else None,
-        isolation={isolation: ran} if isolation else {},
+        isolation=dict(isolation),
     )
 
 

@@ -42,7 +42,7 @@ def headline(report: Report) -> str:
         case "error":
             text = f"no result: the step {_step(report)} failed"
         case "interrupted":
-            text = f"interrupted: {counts.get('not_run', 0)} of {plural(counts.get('total', 0), 'test')} did not run"
+            text = f"interrupted: {counts.get('not_run', 0):,} of {plural(counts.get('total', 0), 'test')} did not run"
         case _:
             text = _broken(report)
     return text[0].upper() + text[1:]
@@ -92,7 +92,7 @@ def duration_text(seconds: float) -> str:
         return f"{seconds:.1f} s"
     if seconds < 100:
         return f"{seconds:.0f} s"
-    return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+    return f"{seconds // 60:,.0f} min {seconds % 60:.0f} s"
 
 
 def plural(number: int, noun: str) -> str:
@@ -110,9 +110,9 @@ def ranges_text(ranges: Iterable[tuple[int, int]], limit: int = 20) -> str:
 def _broken(report: Report) -> str:
     counts = report.counts
     parts = [
-        f"{counts.get('failed', 0)} failed" if counts.get("failed") else "",
+        f"{counts.get('failed', 0):,} failed" if counts.get("failed") else "",
         plural(counts.get("error", 0), "error") if counts.get("error") else "",
-        f"{counts.get('not_run', 0)} not run" if counts.get("not_run") else "",
+        f"{counts.get('not_run', 0):,} not run" if counts.get("not_run") else "",
     ]
     said = ", ".join(filter(None, parts))
     if said:
@@ -127,7 +127,7 @@ def _ran(report: Report) -> str:
 
 def _aside(report: Report) -> str:
     skipped = report.counts.get("skipped", 0)
-    return f", {skipped} skipped" if skipped else ""
+    return f", {skipped:,} skipped" if skipped else ""
 
 
 def _step(report: Report) -> str:

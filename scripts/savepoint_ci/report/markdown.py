@@ -62,6 +62,11 @@ def _fitting(report: Report, run_url: str, limit: int, *, is_summary: bool) -> s
 
 def _sections(report: Report, detail: Detail, run_url: str, *, is_summary: bool) -> Iterator[str]:
     yield f"### {'✅' if report.result == 'green' else '❌'} {headline(report)}"
+    yield "\n".join(
+        f"- ⚠️ Shard {shard.name} left no report; its {plural(shard.not_run, 'test')} did not run."
+        for shard in report.shards
+        if shard.result == "lost"
+    )
     yield standings(report)
     yield fence(report.failure.message, max(detail.text, 500)) if report.failure else ""
     yield causes(report, detail)

@@ -73,7 +73,7 @@ TimedPhase = Literal["setup", "call", "teardown"]
 Standing = Literal["new", "known-flaky", "broken-on-base"]
 Result = Literal["green", "tests-failed", "gate", "database", "interrupted", "error"]
 ShardOutcome = Literal[Result, "lost"]
-ShardName = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,3}/[1-9][0-9]{0,3}$")]
+ShardName = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,3}/[1-9][0-9]{0,3}$(?!\n)")]
 Count = Literal["total", "passed", "failed", "error", "skipped", "xfailed", "xpassed", "not_run"]
 
 _EXIT_CODES: Mapping[Result, ExitCode] = {

@@ -4,70 +4,30 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from xml.etree import ElementTree as ET
 
 import pytest
-from github_page import github_html
 from hostile_text import TRICKS, filled_with, hostile, hostile_reports
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from report_samples import SAMPLES
+from safe_renderings import (
+    as_github_renders,
+    assert_harmless_in_a_log,
+    assert_only_commands,
+    assert_only_ours,
+    assert_page_is_ours,
+    assert_safe,
+)
 from savepoint_ci.report.annotations import annotation_commands
 from savepoint_ci.report.junit import junit_xml
 from savepoint_ci.report.markdown import COMMENT_BYTES, SUMMARY_BYTES, comment_body, comment_marker, job_summary
 from savepoint_ci.report.markup import code, fence, prose, summary_code
+from savepoint_ci.report.page.render import report_page
 from savepoint_ci.report.terminal import terminal_summary
 from savepoint_ci.report.text import clean_block
 
 patient = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-OURS = {"p", "h3", "h4", "ul", "li", "em", "strong", "code", "pre", "details", "summary", "br"}
-# What GitHub makes links of, outside code: mentions, issues, commits and addresses.
-BECOMES_A_LINK = re.compile(r"@\w|#\d|\bGH-\d|://|\bwww\.|\b[0-9a-f]{7,40}\b|\w@\w", re.IGNORECASE)
-
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
-class Page(HTMLParser):
-    """The elements of rendered HTML, and its text in and outside code."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.elements: list[str] = []
-        self.attributes: list[tuple[str, str | None]] = []
-        self.comments: list[str] = []
-        self.plain = ""
-        self.code = ""
-        self._depth = 0
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append(tag)
-        self.attributes += attrs
-        self._depth += tag == "code"
-
-    def handle_endtag(self, tag):
-        self._depth -= tag == "code"
-
-    def handle_comment(self, data):
-        self.comments.append(data.strip())
-
-    def handle_data(self, data):
-        if self._depth:
-            self.code += data
-        else:
-            self.plain += data
-
-
-def as_github_renders(markdown: str) -> Page:
-    return Page(github_html(markdown))
-
-
-def assert_only_ours(page: Page) -> None:
-    assert set(page.elements) <= OURS
-    assert {name for name, _ in page.attributes} <= {"lang", "class"}
-    assert not BECOMES_A_LINK.search(page.plain), page.plain
 
 
 @patient
@@ -149,16 +109,6 @@ def test_markers_of_different_keys_differ_and_no_key_leaves_the_marker(one, othe
     assert "--" not in comment_marker(one)[4:-3]
 
 
-def assert_only_commands(commands: list[str]) -> None:
-    for command in commands:
-        assert len(command.splitlines()) == 1
-        assert re.fullmatch(r"::(error|warning|notice) (file=[^:,]+,(line=\d+,)?)?title=[^:,]*::.*", command)
-        assert not CONTROL.search(command)
-        assert len(command) < 16_000
-    for level in ("error", "warning"):
-        assert sum(command.startswith(f"::{level} ") for command in commands) <= 10
-
-
 @patient
 @given(hostile_reports())
 def test_annotations_are_one_command_each_and_nothing_else(report):
@@ -183,28 +133,21 @@ def test_junit_is_always_well_formed_and_counts_every_test(report):
     assert len(suite.findall("testcase/failure") + suite.findall("testcase/error")) == broken
 
 
-def assert_harmless_in_a_log(text: str) -> None:
-    assert not CONTROL.search(text)
-    assert "##[" not in text
-    assert not any(line.lstrip().startswith("::") for line in text.splitlines())
-    text.encode()
-
-
 @patient
 @given(hostile_reports())
 def test_terminal_gets_no_control_character_and_no_command(report):
     assert_harmless_in_a_log(terminal_summary(report))
 
 
+@patient
+@given(hostile_reports())
+def test_data_of_the_page_cannot_leave_its_element(report):
+    assert_page_is_ours(report_page(report, sources={"a.py": report.warnings[0]}))
+
+
 @pytest.mark.parametrize("trick", TRICKS)
 def test_every_known_trick_stays_text_in_every_place_of_every_rendering(trick):
-    report = filled_with(f"so, {trick} it said")
-
-    assert_only_ours(as_github_renders(comment_body(report)))
-    assert_only_ours(as_github_renders(job_summary(report)))
-    assert_only_commands(annotation_commands(report))
-    ET.fromstring(junit_xml(report))
-    assert_harmless_in_a_log(terminal_summary(report))
+    assert_safe(filled_with(f"so, {trick} it said"))
     assert_harmless_in_a_log(terminal_summary(filled_with(trick)))
 
 

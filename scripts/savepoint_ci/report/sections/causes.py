@@ -23,8 +23,7 @@ _SURE = 0.5
 
 def standings(report: Report) -> str:
     """Return how many of the failures are news, empty when the history does not say."""
-    known = _standing_by_test(report)
-    found = [known[test.nodeid] for test in _broken(report) if test.nodeid in known]
+    found = list(_standing_by_test(report).values())
     parts = [f"**{found.count(each)}** {words}" for each, words in _STANDINGS.items() if each in found]
     return f"Of the failures: {', '.join(parts)}." if parts else ""
 
@@ -109,8 +108,11 @@ def _broken(report: Report) -> list[TestResult]:
 
 
 def _standing_by_test(report: Report) -> dict[str, Standing]:
-    tests = report.history.tests if report.history else ()
-    return {test.nodeid: test.standing for test in tests if test.standing}
+    """The standing of each broken test; one that always passed until now is as new as one that was never seen."""
+    if not report.history or not report.history.runs:
+        return {}
+    known = {test.nodeid: test.standing for test in report.history.tests}
+    return {test.nodeid: known.get(test.nodeid) or "new" for test in _broken(report)}
 
 
 def _failing_test(test: TestResult, detail: Detail, standing: Standing | None) -> str:

@@ -42,7 +42,7 @@ def covered(report: Report, detail: Detail, *, all_files: bool) -> str:
 def _lines(title: str, files: Sequence[tuple[str, Ranges]], detail: Detail) -> str:
     if not files or not detail.files:
         return ""
-    lines = [f"- {code(path)}: {ranges_text(ranges)}" for path, ranges in files[: detail.files]]
+    lines = [f"- {code(path)}: {code(ranges_text(ranges))}" for path, ranges in files[: detail.files]]
     if rest := len(files) - len(lines):
         lines.append(f"- and {plural(rest, 'file')} more")
     return f"{title}\n\n" + "\n".join(lines)
@@ -53,7 +53,7 @@ def _files(coverage: Coverage, detail: Detail) -> str:
     if not partly or not detail.files:
         return ""
     lines = [
-        f"- {code(file.path)} {percent(file.percent)}" + (f": {ranges_text(file.missing)}" if file.missing else "")
+        f"- {code(file.path)} {percent(file.percent)}" + (f": {code(ranges_text(file.missing))}" if file.missing else "")
         for file in partly[: detail.files]
     ]
     return (

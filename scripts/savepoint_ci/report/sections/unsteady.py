@@ -30,7 +30,12 @@ def unsteady(report: Report, detail: Detail) -> str:
     lines = [_line(report, nodeid, verdicts.get(nodeid), known.get(nodeid)) for nodeid in tests[: detail.unsteady]]
     if rest := len(tests) - len(lines):
         lines.append(f"- and {plural(rest, 'test')} more")
-    return "#### Flaky tests\n\n" + "\n".join(lines)
+    listed = "\n".join(lines)
+    broken = {test.nodeid for test in report.tests if test.outcome in ("failed", "error")}
+    if verdicts or broken.intersection(tests):
+        return f"#### Flaky tests\n\n{listed}"
+    title = f"{plural(len(tests), 'test')} known to be flaky passed this time"
+    return f"<details><summary>{title}</summary>\n\n{listed}\n\n</details>"
 
 
 def trend(test: TestHistory) -> str:
@@ -67,7 +72,7 @@ def _line(report: Report, nodeid: str, verdict: Verdict | None, known: TestHisto
 
 
 def _rate(failures: int, runs: int) -> str:
-    return f"fails {failures} of {runs} ({100 * failures / runs:.0f} %)"
+    return f"fails {failures:,} of {runs:,} ({min(100 * failures / runs, 100):.0f} %)"
 
 
 def _interval(verdict: Verdict) -> str:
