@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -28,12 +29,16 @@ class Background:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
 
+    def submit(self, work: Coroutine[Any, Any, _Result]) -> Future[_Result]:
+        """Begin `work` and give what will be its result."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
     def call(self, work: Coroutine[Any, Any, _Result]) -> _Result:
         """Run `work` to its end and give its result.
 
         :raises BaseException: whatever `work` raises.
         """
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        future = self.submit(work)
         try:
             return future.result()
         except BaseException:

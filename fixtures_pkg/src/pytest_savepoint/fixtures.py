@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 
+from pytest_savepoint.climbing import Climber
 from pytest_savepoint.errors import SettingsError
 from pytest_savepoint.worker import Database, Worker
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["app", "client", "database", "db_connection", "db_engine", "db_session"]
 
 WORKER = pytest.StashKey[Worker]()
+CLIMBER = pytest.StashKey[Climber]()
 _ENGINE = pytest.StashKey[AsyncEngine]()
 
 
@@ -32,11 +34,10 @@ _ENGINE = pytest.StashKey[AsyncEngine]()
 def _savepoint_isolation(request: pytest.FixtureRequest) -> Iterator[None]:
     """Undo what the test did to the database; the first function-scoped fixture to begin, the last to end."""
     worker = request.config.stash.get(WORKER, None)
-    marker = request.node.get_closest_marker("savepoint")
-    if worker is None or (marker is not None and marker.kwargs.get("isolation") == "none"):
+    if worker is None:
         yield
         return
-    with worker.isolated(request.node.nodeid):
+    with worker.isolated(request.node.nodeid, request.config.stash[CLIMBER].rung(request.node)):
         yield
 
 
@@ -61,7 +62,7 @@ def database(request: pytest.FixtureRequest) -> Database:
 def db_engine(request: pytest.FixtureRequest, database: Database) -> AsyncEngine:
     """An engine on this worker's database; in a test it shares the one connection with the application's engines."""
     stash = request.config.stash
-    if _ENGINE not in stash:
+    if _ENGINE not in stash or stash[_ENGINE].url.database != database.name:
         url = make_url(database.url)
         stash[_ENGINE] = create_async_engine(
             url if "+" in url.drivername else url.set(drivername="postgresql+asyncpg")

@@ -17,10 +17,12 @@ def add_options(parser: pytest.Parser) -> None:
     group = parser.getgroup("savepoint", "async tests on real PostgreSQL")
     for setting in SETTINGS:
         if setting.plugin:
-            # No choices here: all faults of all settings are reported together, by the reader.
-            group.addoption(
-                f"--savepoint-{setting.kebab}", dest=f"savepoint_{setting.name}", default=None, help=setting.help
-            )
+            name, dest = f"--savepoint-{setting.kebab}", f"savepoint_{setting.name}"
+            if isinstance(setting.default, bool):
+                group.addoption(name, dest=dest, action="store_const", const=True, default=None, help=setting.help)
+            else:
+                # No choices here: all faults of all settings are reported together, by the reader.
+                group.addoption(name, dest=dest, default=None, help=setting.help)
 
 
 def read_options(options: Namespace, project: Path) -> Settings:

@@ -17,13 +17,17 @@ from typing import Any, NoReturn
 import pytest
 
 from pytest_savepoint import fixtures
+from pytest_savepoint.climbing import Climber, Learner
 from pytest_savepoint.databases.run import DatabaseRun
+from pytest_savepoint.databases.spare import CloneSource
 from pytest_savepoint.errors import SavepointError
-from pytest_savepoint.fixtures import WORKER, app, client, database, db_connection, db_engine, db_session
+from pytest_savepoint.fixtures import CLIMBER, WORKER, app, client, database, db_connection, db_engine, db_session
+from pytest_savepoint.isolation.ladder import Ladder, load_learned
 from pytest_savepoint.observer import observe, start_watching
 from pytest_savepoint.options import add_options, read_options
+from pytest_savepoint.selection import select_tests
 from pytest_savepoint.settings import Settings
-from pytest_savepoint.worker import CloneSource, Database, Worker, announce, assigned_database, set_database_urls
+from pytest_savepoint.worker import Database, Worker, announce, assigned_database, set_database_urls
 
 __all__ = ["app", "client", "database", "db_connection", "db_engine", "db_session"]
 
@@ -87,9 +91,20 @@ def _stop(error: SavepointError) -> NoReturn:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
-        "markers", 'savepoint(isolation="none"): commits of this test are real; it cleans up after itself.'
+        "markers",
+        'savepoint(isolation="..."): how this test is undone: savepoint, rows, clone, or none: it cleans up after itself.',
     )
-    observe(config, config.stash[_SETTINGS].isolation if _SETTINGS in config.stash else "none")
+    settings = config.stash.get(_SETTINGS, None)
+    observe(config, settings.isolation if settings is not None else "none")
+    select_tests(config)
+    if settings is None or settings.isolation == "none":
+        return
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Learner(config.rootpath, relearn=settings.relearn), "savepoint-learner")
+    if WORKER in config.stash:
+        ladder = Ladder(settings.isolation, {} if settings.relearn else load_learned(config.rootpath))
+        climber = config.stash[CLIMBER] = Climber(config.stash[WORKER], ladder)
+        config.pluginmanager.register(climber, "savepoint-climber")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -121,7 +136,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     how = "found" if template.hit else f"built in {template.seconds:.1f} s"
     return [
         f"savepoint: PostgreSQL {run.server.version} ({run.server.reason})",
-        f"savepoint: template {template.name} {how} from {template.source}; a savepoint around each test",
+        f"savepoint: template {template.name} {how} from {template.source}; isolation {config.stash[_SETTINGS].isolation}",
     ]
 
 
@@ -134,6 +149,13 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any], request: pytest.Fix
     else:
         with worker.sandbox.paused():
             yield
+
+
+def pytest_fixture_post_finalizer(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> None:
+    """What such a fixture commits when it ends is no test's either."""
+    worker = request.config.stash.get(WORKER, None)
+    if worker is not None and fixturedef.scope != "function" and worker.sandbox.test is None:
+        worker.sandbox.listen_now()
 
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)

@@ -98,14 +98,15 @@ class Scribe:
             path=path,
             line=line,
             xfail=hasattr(report, "wasxfail"),
+            isolation=getattr(report, "savepoint_isolation", ""),
         )
 
-    def add(self, facts: list[Fact]) -> None:
     @property
     def facts(self) -> list[Fact]:
         """What was recorded in all processes so far."""
         return self._facts
 
+    def add(self, facts: list[Fact]) -> None:
         """Take facts that came without a report."""
         self._facts += facts
 

@@ -85,6 +85,14 @@ def _workers(value: object) -> str:
     raise ValueError("auto, or a number of workers from 0 to 256")
 
 
+def _shard(value: object) -> str:
+    text = _text(value)
+    number, _, count = text.partition("/")
+    if text == "" or (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count) <= 256):
+        return text and f"{int(number)}/{int(count)}"
+    raise ValueError("a shard such as 2/5, of at most 256")
+
+
 def _version(value: object) -> str:
     text = str(value).strip()
     if text == "" or (text.isdigit() and 14 <= int(text) <= 99):
@@ -170,9 +178,12 @@ class Setting:
 
 SETTINGS: tuple[Setting, ...] = (
     # -- isolation ------------------------------------------------------------------------------------------------
-    Setting("isolation", _choice("savepoint", "none"), "savepoint",
-            "How a test is undone: savepoint (rolled back), or none (observe only, your own fixtures stay in charge).",
-            plugin=True),
+    Setting("isolation", _choice("auto", "savepoint", "rows", "clone", "none"), "auto",
+            "How a test is undone: savepoint (rolled back), rows (what it wrote is deleted), clone (a database of its "
+            "own), none (observe only, your own fixtures stay in charge); auto begins with savepoint and runs a test "
+            "that needs more again, one step higher.", plugin=True),
+    Setting("relearn", _flag, False,
+            "Forget which tests need more than a savepoint (savepoint-isolation.json), and find out anew.", plugin=True),
     Setting("sandbox_timeout", _seconds, 10.0,
             "Seconds that one session may wait for another's transaction in a test before both are named.",
             plugin=True),
@@ -218,6 +229,13 @@ SETTINGS: tuple[Setting, ...] = (
             "The command that installs your dependencies; empty detects uv.lock, poetry.lock, pdm.lock, requirements "
             "files and pyproject.toml; none installs nothing."),
     Setting("pytest_args", _text, "", "Further arguments for pytest, as in a shell."),
+    Setting("shard", _shard, "", "Which part of the suite to run, such as 2/5; empty runs all of it."),
+    Setting("plan", _text, "",
+            "The file that savepoint plan wrote, for shards on several machines; empty cuts the suite anew."),
+    Setting("rerun_budget", _duration, 60.0,
+            "Time in which what failed, and what a pull request changed, is run again to say what it depends on; 0 "
+            "runs nothing again."),
+    Setting("budget", _duration, 600.0, "Time that `savepoint flaky` may take, such as 10m."),
     # -- coverage -------------------------------------------------------------------------------------------------
     Setting("coverage", _flag, True, "Measure coverage with branches."),
     Setting("coverage_fail_under", _percent, None, "Fail with exit code 4 when total coverage is below this percentage."),
@@ -229,11 +247,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("report", _text, ".savepoint", "The folder for report.json, comment.md, junit.xml and coverage.xml."),
     Setting("comment", _flag, True, "Post or update the one comment on the pull request."),
     Setting("comment_key", _text, "",
-    Setting("shard", _shard, "", "Which part of the suite to run, such as 2/5; empty runs all of it."),
-    Setting("plan", _text, "",
-            "The file that savepoint plan wrote, for shards on several machines; empty cuts the suite anew."),
-    Setting("budget", _duration, 600.0, "Time that `savepoint flaky` may take, such as 10m."),
             "Tells this job's comment apart from those of other jobs and matrix cells; empty takes workflow and job."),
+    Setting("history", _flag, True,
+            "Use what the default branch's runs left (outcomes, durations, coverage), and write it on that branch."),
+    Setting("check_run", _flag, False,
+            "Put a check run with the verdict on the commit; the token needs checks: write."),
     Setting("github_token", _secret, Secret(""), "The token that posts the comment."),
 )
 

@@ -5,35 +5,27 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 
 from pytest_savepoint.address import Address
 from pytest_savepoint.background import Background
-from pytest_savepoint.databases.clone import create_clones
 from pytest_savepoint.databases.names import database_name
-from pytest_savepoint.databases.owned import drop_ours
-from pytest_savepoint.databases.session import session
+from pytest_savepoint.databases.rows import Tables
+from pytest_savepoint.databases.spare import CloneSource, SpareClones
 from pytest_savepoint.errors import SandboxError
+from pytest_savepoint.isolation import conflicts
 from pytest_savepoint.isolation.engines import SharedEngines
+from pytest_savepoint.isolation.sandbox import Wire
 from pytest_savepoint.secret import Secret
 from pytest_savepoint.settings import Settings
 
-__all__ = ["CloneSource", "Database", "Worker", "announce", "assigned_database", "set_database_urls"]
+__all__ = ["Database", "Worker", "announce", "assigned_database", "set_database_urls"]
 
 # What the controller hands to its workers, and what xdist names a worker by; both before any conftest is imported.
 _RUN_VARIABLE = "SAVEPOINT_RUN"
 _WORKER_VARIABLE = "PYTEST_XDIST_WORKER"
 _ASYNCPG = "postgresql+asyncpg"
-
-
-@dataclass(frozen=True)
-class CloneSource:
-    """What a worker's database is made from, so that a worker can make its own anew."""
-
-    run_id: str
-    template: str
-    carried: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -60,36 +52,127 @@ class Worker:
 
     def __init__(self, address: Address, database: Database, source: CloneSource, settings: Settings) -> None:
         self.database = database
+        """The database of the running test: the worker's, or a clone that is the test's alone."""
         self.settings = settings
+        self.outgrew_rows = False
+        """The last test left behind what emptying tables could not undo."""
+        self._own = database
         self._address = address
         self._source = source
+        self._clones: SpareClones | None = None
+        self._tables: Tables | None = None
+        self._ways = {
+            "savepoint": self._in_savepoint,
+            "rows": self._with_rows_emptied,
+            "clone": self._in_clone,
+            "none": self._unisolated,
+        }
         self.engines = SharedEngines(address, database.name, timeout=settings.sandbox_timeout)
         self.sandbox = self.engines.sandbox
 
-    @contextmanager
-    def isolated(self, nodeid: str) -> Iterator[None]:
-        """Run one test in the sandbox.
+    def isolated(self, nodeid: str, isolation: str) -> AbstractContextManager[None]:
+        """Run one test so that the next one finds the database as it was.
 
-        :raises SandboxError: when the test escaped; the database has been made anew by then.
+        :param isolation: savepoint, rows, clone or none.
+        :raises SandboxError: when the test escaped from its savepoint; the database has been made anew by then.
         """
+        self.outgrew_rows = False
+        return self._ways[isolation](nodeid)
+
+    def expect_clones(self) -> None:
+        """Some test will need a clone of its own, so begin to make the first."""
+        self._spare_clones.prepare()
+
+    @contextmanager
+    def _in_savepoint(self, nodeid: str) -> Iterator[None]:
+        self._listen()
         self.sandbox.enter(nodeid)
         yield
         try:
-            self.sandbox.leave()
+            commits = self.sandbox.leave()
         except SandboxError:
-            self.sandbox.close()
-            with Background() as background:
-                background.call(self._make_database_anew())
+            self._make_anew()
             raise
+        if commits:
+            self._make_anew()
+            raise conflicts.committed_past(nodeid, commits)
 
-    async def _make_database_anew(self) -> None:
-        async with session(self._address) as connection:
-            await drop_ours(connection, self.database.name)
-        source = self._source
-        await create_clones(self._address, source.template, source.carried, [self.database.name], source.run_id)
+    @contextmanager
+    def _with_rows_emptied(self, nodeid: str) -> Iterator[None]:
+        if self.sandbox.holds_fixture_rows:
+            # Rows that are to stay are among those of the test, and emptying knows no difference.
+            with self._in_clone(nodeid):
+                yield
+            return
+        if self._tables is None:
+            self._tables = self._spare_clones.read_tables(self._own.name)
+        self._listen()
+        yield
+        self.engines.settle()
+        sql = self._tables.cleaning(self.sandbox.listen_now())
+        wire = self.sandbox.wire
+        if sql is None or wire is None or not wire.is_open or not self._executed(wire, sql):
+            self.outgrew_rows = True
+            self._make_anew()
+
+    def _executed(self, wire: Wire, sql: str) -> bool:
+        try:
+            return not sql or wire.execute_now(sql)
+        except OSError:
+            return False
+
+    @contextmanager
+    def _in_clone(self, nodeid: str) -> Iterator[None]:  # noqa: ARG002 # each way gets it
+        name = self._clone_of_now()
+        self._lead_to(Database.at(self._address, name, self._own.worker, self._source, self.settings))
+        try:
+            yield
+        finally:
+            self.engines.drop_own_connections()
+            self._lead_to(self._own)
+            self._spare_clones.drop(name)
+
+    def _clone_of_now(self) -> str:
+        if not self.sandbox.holds_fixture_rows:
+            return self._spare_clones.take()
+        # The template lacks what fixtures of wider scope have committed. A database can be copied while nobody uses it.
+        self.sandbox.close()
+        self.engines.drop_own_connections()
+        return self._spare_clones.copy(self._own.name)
+
+    def _lead_to(self, database: Database) -> None:
+        self.database = database
+        self.engines.database = database.name
+        set_database_urls(self._address, database.name, self.settings.database_url_env)
+
+    @contextmanager
+    def _unisolated(self, nodeid: str) -> Iterator[None]:  # noqa: ARG002 # each way gets it
+        self._listen()
+        yield
+        # It commits for real and says so: nothing of it is the next test's.
+        self.sandbox.listen_now()
+
+    def _listen(self) -> None:
+        if self.sandbox.wire is None or not self.sandbox.wire.is_open:
+            with Background() as background:
+                self.sandbox.wire = background.call(self.engines.open_control())
+
+    def _make_anew(self) -> None:
+        self.sandbox.close()
+        self.sandbox.holds_fixture_rows = False
+        self.engines.drop_own_connections()
+        self._spare_clones.remake(self._own.name)
+
+    @property
+    def _spare_clones(self) -> SpareClones:
+        if self._clones is None:
+            self._clones = SpareClones(self._address, self._source, self._own.worker)
+        return self._clones
 
     def close(self) -> None:
         self.engines.close()
+        if self._clones is not None:
+            self._clones.close()
 
 
 def announce(address: Address, source: CloneSource) -> None:

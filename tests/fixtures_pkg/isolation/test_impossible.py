@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 IMPORTS = """
@@ -118,8 +119,11 @@ NAMED = {
 }
 
 
+SAVEPOINT = ("-o", "asyncio_mode=auto", "--savepoint-isolation", "savepoint")
+
+
 def test_each_is_named_with_its_parties_and_the_way_out(run_suite):
-    result = run_suite(SUITE, "-o", "asyncio_mode=auto", "--tb=short", SAVEPOINT_SANDBOX_TIMEOUT="1", COLUMNS="400")
+    result = run_suite(SUITE, *SAVEPOINT, "--tb=short", SAVEPOINT_SANDBOX_TIMEOUT="1", COLUMNS="400")
     assert f"{len(NAMED)} failed, 1 passed" in result.stdout, result.stdout
     for test, words in NAMED.items():
         section = re.split(rf"_+ {test} _+\n", result.stdout)[1].split("\n____", 1)[0]
@@ -142,7 +146,96 @@ async def test_neighbour_begins_with_an_empty_table():
 
 
 def test_test_that_ends_the_outer_transaction_is_named_and_its_database_made_anew(run_suite):
-    result = run_suite(ESCAPE, "-o", "asyncio_mode=auto", "-p", "no:randomly")
+    result = run_suite(ESCAPE, *SAVEPOINT, "-p", "no:randomly")
     assert "ERROR test_escape.py::test_escapes - " in result.stdout, result.stdout
     assert "test_escape.py::test_escapes ended the transaction that isolates it" in result.stdout
     assert "1 failed, 1 passed" in result.stdout, result.stdout
+
+
+PAST_THE_SANDBOX = {
+    "test_past.py": """
+import os, subprocess, sys, threading
+import psycopg
+import pytest
+from shop import count, store
+
+URL = os.environ["DATABASE_URL"].replace("+asyncpg", "")
+
+def commit(sql):
+    with psycopg.connect(URL, application_name="backdoor") as connection:
+        connection.execute(sql)
+
+async def test_subprocess():
+    await store("in the sandbox")
+    child = "import psycopg, sys; psycopg.connect(sys.argv[1], autocommit=True).execute(sys.argv[2])"
+    subprocess.run([sys.executable, "-c", child, URL, "INSERT INTO crate (label) VALUES ('by a child')"], check=True)
+
+def test_thread_although_no_engine_is_used():
+    thread = threading.Thread(target=commit, args=["INSERT INTO crate (label) VALUES ('by a thread')"])
+    thread.start()
+    thread.join()
+
+async def test_definition():
+    commit("CREATE TABLE barrel (id int)")
+
+async def test_what_was_rolled_back_or_temporary_is_no_escape():
+    with psycopg.connect(URL) as connection:
+        connection.execute("INSERT INTO crate (label) VALUES ('never')")
+        connection.rollback()
+        connection.execute("CREATE TEMP TABLE notes (id int)")
+        connection.execute("INSERT INTO notes VALUES (1)")
+        connection.execute("SELECT count(*) FROM crate")
+""",
+    "test_standing.py": """
+import pytest
+from test_past import commit
+from shop import count
+
+@pytest.fixture(scope="module")
+def standing():
+    commit("INSERT INTO crate (label) VALUES ('standing')")
+    yield
+    commit("DELETE FROM crate")
+
+async def test_fixture_of_wider_scope_is_no_escape(standing):
+    assert await count() == 1
+""",
+    "test_past_neighbour.py": """
+from shop import count, engine
+from sqlalchemy import text
+
+async def test_neighbour_finds_the_database_of_the_template():
+    assert await count() == 0
+    async with engine.connect() as connection:
+        assert (await connection.execute(text("SELECT to_regclass('barrel')"))).scalar_one() is None
+""",
+}
+
+
+def test_what_is_committed_past_the_sandbox_is_named_with_its_statement_and_undone(run_suite):
+    result = run_suite(PAST_THE_SANDBOX, *SAVEPOINT, "-p", "no:randomly", COLUMNS="400")
+    assert re.search("6 passed.* 3 errors", result.stdout), result.stdout
+    for test, words in {
+        "test_subprocess": r"insert public\.crate: INSERT INTO crate \(label\) VALUES \('by a child'\)",
+        "test_thread_although_no_engine_is_used": r"insert public\.crate \(application_name backdoor\): .*'by a thread'",
+        "test_definition": r"definition CREATE TABLE .*CREATE TABLE barrel",
+    }.items():
+        section = re.split(rf"_+ ERROR at teardown of {test} _+\n", result.stdout)[1].split("\n____", 1)[0]
+        assert re.search(words, section), section
+        assert f"test_past.py::{test} ran" in section, section
+
+
+def test_auto_runs_each_again_where_it_can_be_served_and_knows_it_the_next_time(run_suite, tmp_path):
+    suite = {"test_impossible.py": SUITE["test_impossible.py"], **ESCAPE, **PAST_THE_SANDBOX}
+    auto = ("-o", "asyncio_mode=auto", "-n", "2")
+    first = run_suite(suite, *auto, SAVEPOINT_SANDBOX_TIMEOUT="1", COLUMNS="400")
+    assert re.search(r"^\d+ passed[^,]* in ", first.stdout, re.MULTILINE), first.stdout
+    learned = json.loads((tmp_path / "project" / "savepoint-isolation.json").read_text())["tests"]
+    assert {nodeid.partition("::")[2] for nodeid in learned} == {
+        *NAMED, "test_escapes", "test_subprocess", "test_thread_although_no_engine_is_used", "test_definition"
+    }  # fmt: skip
+    assert "test_impossible.py::test_own_isolation_level: rows" in first.stdout
+    assert "Commit savepoint-isolation.json" in first.stdout
+    second = run_suite(suite, *auto, SAVEPOINT_SANDBOX_TIMEOUT="1")
+    assert re.search(r"^\d+ passed[^,]* in ", second.stdout, re.MULTILINE), second.stdout
+    assert "need more than a savepoint" not in second.stdout, second.stdout

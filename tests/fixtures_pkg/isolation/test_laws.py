@@ -16,6 +16,12 @@ WAYS = {
         "-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=session",
     ],
     "two workers": ["-o", "asyncio_mode=auto", "-n", "2"],
+    "rows emptied": ["-o", "asyncio_mode=auto", "--savepoint-isolation", "rows"],
+    "rows emptied, one loop for all": [
+        "-o", "asyncio_mode=auto", "--savepoint-isolation", "rows", "-o", "asyncio_default_test_loop_scope=session",
+        "-o", "asyncio_default_fixture_loop_scope=session",
+    ],
+    "a clone for each test": ["-o", "asyncio_mode=auto", "--savepoint-isolation", "clone"],
 }  # fmt: skip
 
 

@@ -15,8 +15,8 @@ from pytest_savepoint.cache import cache_directory
 from pytest_savepoint.databases.build import Builder
 from pytest_savepoint.databases.clone import create_clones
 from pytest_savepoint.databases.lease import Lease
-from pytest_savepoint.databases.names import database_name, new_run_id
-from pytest_savepoint.databases.owned import drop_dead_runs, drop_ours
+from pytest_savepoint.databases.names import database_name, new_run_id, run_of
+from pytest_savepoint.databases.owned import drop_dead_runs, drop_ours, owned_databases
 from pytest_savepoint.databases.schema import Schema, chosen_schema
 from pytest_savepoint.databases.session import session
 from pytest_savepoint.databases.template import Template, get_or_build_template
@@ -114,9 +114,10 @@ class DatabaseRun:
         if lease is None:
             return
         try:
-            names = list(self._databases.values())
             self._databases.clear()
-            await asyncio.gather(*(self._drop(name) for name in names))
+            # Also those that workers made themselves, for tests that needed one of their own.
+            owned = await owned_databases(lease.connection)
+            await asyncio.gather(*(self._drop(each.name) for each in owned if run_of(each.name) == self.id))
         finally:
             await lease.give_back()
 

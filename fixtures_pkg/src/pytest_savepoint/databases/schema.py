@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_savepoint import __version__
+from pytest_savepoint.databases.audit import AUDIT
 from pytest_savepoint.errors import SettingsError
 from pytest_savepoint.settings import Settings
 
@@ -34,7 +35,8 @@ class Schema:
 
     def fingerprint(self, server_version: str, role: str) -> str:
         """A digest of everything that decides what the template will contain, and to whom it will belong."""
-        digest = hashlib.sha256(f"{__version__}\0{server_version}\0{role}\0{self.source}\0{self.parameter}\0".encode())
+        parts = (__version__, AUDIT, server_version, role, self.source, self.parameter, "")
+        digest = hashlib.sha256("\0".join(parts).encode())
         for path in sorted(set(self._inputs())):
             digest.update(f"{path.relative_to(self.project)}\0".encode())
             digest.update(hashlib.sha256(path.read_bytes()).digest())

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from pytest_savepoint.address import Address
+from pytest_savepoint.databases.audit import install_audit
 from pytest_savepoint.databases.build import Builder
 from pytest_savepoint.databases.clone import carried_over
 from pytest_savepoint.databases.lease import Lease
@@ -25,7 +26,7 @@ from pytest_savepoint.databases.names import (
 )
 from pytest_savepoint.databases.owned import drop_idle_templates, drop_ours, owned_databases
 from pytest_savepoint.databases.schema import Schema
-from pytest_savepoint.databases.session import Connection
+from pytest_savepoint.databases.session import Connection, session
 from pytest_savepoint.errors import GuardError, MigrationError
 
 __all__ = ["Template", "get_or_build_template"]
@@ -97,6 +98,8 @@ async def _build(lease: Lease, address: Address, schema: Schema, builder: Builde
             f"comment on database {quoted(unfinished)} is {quoted_text(mark_of('template', lease.run_id))}"
         )
         await builder.build(schema, address, unfinished)
+        async with session(address, unfinished) as inside:
+            await install_audit(inside)
         await _finish(connection, unfinished, template_name(fingerprint))
     except BaseException:
         await drop_ours(connection, unfinished)

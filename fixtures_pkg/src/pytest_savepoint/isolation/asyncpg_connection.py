@@ -1,22 +1,21 @@
 """What an engine gets in place of an asyncpg connection: in a test it speaks through the sandbox.
 
 It offers what SQLAlchemy's asyncpg adapter and a user of the driver connection call, and belongs to no event loop, so
-pools may keep it as long as they like. Outside of tests (fixtures of wider scope) it opens a real connection of its
-own on the running loop, and gives it up when that loop ends.
+pools may keep it as long as they like. Where commits are real (tests isolated otherwise, fixtures of wider scope) it has
+a server connection of its own, which is handed from loop to loop like the one of the sandbox.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import asyncpg
 
-from pytest_savepoint.errors import SandboxError
 from pytest_savepoint.isolation.asyncpg_statement import SharedStatement
 from pytest_savepoint.isolation.asyncpg_wire import AsyncpgWire
-from pytest_savepoint.isolation.conflicts import WAY_OUT, own_isolation_level
-from pytest_savepoint.isolation.loop_bound import LoopBoundConnection
+from pytest_savepoint.isolation.conflicts import listens, own_isolation_level
 from pytest_savepoint.isolation.sandbox import Sandbox
 from pytest_savepoint.isolation.statements import classify
 from pytest_savepoint.isolation.transaction import Transaction
@@ -43,14 +42,21 @@ class SharedConnection:
 
     belongs_to_no_loop = True
 
-    def __init__(self, sandbox: Sandbox, arguments: dict[str, Any]) -> None:
-        """:param arguments: what `asyncpg.connect` takes to reach the worker's database, for use outside of tests."""
+    def __init__(
+        self, sandbox: Sandbox, arguments: dict[str, Any], connect: Callable[[dict[str, Any]], Awaitable[AsyncpgWire]]
+    ) -> None:
+        """
+        :param arguments: what `asyncpg.connect` takes.
+        :param connect: connects with those arguments to the database that the running test has for its own.
+        """
         self._sandbox = sandbox
         self._arguments = arguments
+        self._connect = connect
         self._transaction: Transaction | None = None
         self._epoch = -1
-        self._real: LoopBoundConnection | None = None
-        self._real_in_transaction = False
+        self._own_wire: AsyncpgWire | None = None
+        self._own_transaction: asyncpg.transaction.Transaction | None = None
+        self._own_operations = 0
         self._codecs: list[dict[str, Any]] = []
         self._codecs_in_sandbox = False
         self._settings = _set_locally(arguments.get("server_settings") or {})
@@ -65,7 +71,7 @@ class SharedConnection:
         return _SharedTransaction(self, isolation, readonly, deferrable)
 
     def is_in_transaction(self) -> bool:
-        return self._transaction is not None or self._real_in_transaction
+        return self._transaction is not None or self._own_transaction is not None
 
     # -- statements ------------------------------------------------------------------------------------------------
 
@@ -97,34 +103,37 @@ class SharedConnection:
         self._codecs.append({"typename": typename, **options})
 
     def __getattr__(self, name: str) -> Any:
-        if name in _LISTENING:
-            raise SandboxError(
-                f"{name}() was called in {self._sandbox.test}: PostgreSQL delivers notifications at COMMIT, and in a "
-                f"test that is isolated by a savepoint nothing is really committed.\nTo hear them, {WAY_OUT}"
-            )
+        if name in _LISTENING and self._in_sandbox:
+            raise listens(name, self._sandbox.test)
         if name in _RUNNING_ON_SERVER:
 
             async def call(*args: Any, **options: Any) -> Any:
                 return await self._run("copy", lambda connection: getattr(connection, name)(*args, **options))
 
             return call
-        if self._real is not None and not self._in_sandbox:
-            return getattr(self._real.connection, name)
+        if name in _LISTENING:
+
+            async def listen(*args: Any, **options: Any) -> Any:
+                return await getattr(await self._own_connection(), name)(*args, **options)
+
+            return listen
+        if self._own_wire is not None and self._own_wire.present is not None and not self._in_sandbox:
+            return getattr(self._own_wire.present, name)
         raise AttributeError(name)
 
     @property
     def _wire(self) -> AsyncpgWire:
-        wire = self._sandbox.wire
+        wire = self._sandbox.wire if self._in_sandbox else self._own_wire
         assert isinstance(wire, AsyncpgWire), "an operation is under way, so its wire is open"
         return wire
 
     @property
     def _in_sandbox(self) -> bool:
-        return self._sandbox.test is not None and not self._real_in_transaction
+        return self._sandbox.test is not None and self._own_transaction is None
 
     async def _run(self, query: str, operation: Callable[[Any], Awaitable[Any]]) -> Any:
         if not self._in_sandbox:
-            return await operation(await self._real_connection())
+            return await self._run_for_real(query, operation)
         if self._closed:
             raise asyncpg.InterfaceError("connection is closed")
         operation = self._after_preparation(operation)
@@ -170,33 +179,68 @@ class SharedConnection:
         if transaction is not None and self._epoch == self._sandbox.epoch:
             await end(transaction)
 
-    # -- outside of tests ------------------------------------------------------------------------------------------
+    # -- where commits are real ------------------------------------------------------------------------------------
 
-    async def _real_connection(self) -> asyncpg.Connection:
-        if self._real is None or not self._real.is_usable:
-            self._real = await LoopBoundConnection.open(self._arguments)
+    async def _run_for_real(self, query: str, operation: Callable[[Any], Awaitable[Any]]) -> Any:
+        connection = await self._own_connection()
+        self._own_operations += 1
+        try:
+            return await operation(connection)
+        except asyncpg.InvalidCachedStatementError:
+            self._wire.forget_statements()
+            raise
+        finally:
+            self._own_operations -= 1
+            if self._own_wire is not None and classify(query).defines:
+                self._own_wire.forget_statements()
+
+    async def _own_connection(self) -> asyncpg.Connection:
+        wire = self._own_wire
+        if wire is None or not wire.is_open:
+            wire = self._own_wire = await self._connect(self._arguments)
+            connection = await wire.connection(in_transaction=False)
             for codec in self._codecs:
-                await self._real.connection.set_type_codec(**codec)
-        return self._real.connection
+                await wire.set_type_codec(connection, codec)
+        return await wire.connection(in_transaction=False)
+
+    def settle(self) -> None:
+        """Roll back what a test left open for real; a connection that is still at work is closed."""
+        wire, left_open = self._own_wire, self._own_transaction is not None
+        self._own_transaction = None
+        if wire is None or not wire.is_open:
+            return
+        if left_open or self._own_operations:
+            self.drop_own()
+            return
+        try:
+            wire.execute_now("ROLLBACK")
+        except OSError:
+            self.drop_own()
+
+    def drop_own(self) -> None:
+        """Close the server connection that is this one's own; the next use opens another."""
+        wire, self._own_wire, self._own_transaction = self._own_wire, None, None
+        self._own_operations = 0
+        if wire is not None:
+            wire.close()
 
     # -- life ------------------------------------------------------------------------------------------------------
 
     def is_closed(self) -> bool:
-        return self._closed
+        lost = self._own_wire is not None and not self._own_wire.is_open
+        return self._closed or (lost and not self._in_sandbox)
 
     async def close(self, **_options: Any) -> None:
         self._closed = True
         await self._end(self._sandbox.rollback)
-        if self._real is not None:
-            await self._real.close()
+        self.drop_own()
 
     def terminate(self) -> None:
         self._closed = True
         transaction, self._transaction = self._transaction, None
         if transaction is not None and self._epoch == self._sandbox.epoch:
             self._sandbox.abandon(transaction)
-        if self._real is not None:
-            self._real.terminate()
+        self.drop_own()
 
 
 class _SharedTransaction:
@@ -207,16 +251,17 @@ class _SharedTransaction:
         self._isolation = isolation
         self._readonly = readonly
         self._deferrable = deferrable
-        self._real: Any = None
+        self._own: asyncpg.transaction.Transaction | None = None
 
     async def start(self) -> None:
         connection = self._connection
         if not connection._in_sandbox:
-            self._real = (await connection._real_connection()).transaction(
+            real = await connection._own_connection()
+            self._own = real.transaction(
                 isolation=self._isolation, readonly=self._readonly, deferrable=self._deferrable
             )
-            await self._real.start()
-            connection._real_in_transaction = True
+            await self._own.start()
+            connection._own_transaction = self._own
             return
         if self._isolation not in (None, "read_committed"):
             raise own_isolation_level(self._isolation, connection._sandbox.test)
@@ -230,15 +275,16 @@ class _SharedTransaction:
 
     async def _finish(self, how: str) -> None:
         connection = self._connection
-        if self._real is not None:
-            connection._real_in_transaction = False
-            if connection._real is not None and connection._real.is_usable:
-                await getattr(self._real, how)()
-            else:
-                # Its loop has ended, and with it the connection; the server has rolled back.
-                connection.terminate()
-        else:
+        if self._own is None:
             await connection._end(getattr(connection._sandbox, how))
+        elif connection._own_transaction is self._own:
+            connection._own_transaction = None
+            wire = connection._own_wire
+            if wire is not None and wire.loop is asyncio.get_running_loop():
+                await getattr(self._own, how)()
+            else:
+                # Its loop has ended in mid-transaction; closing lets the server roll back.
+                connection.terminate()
 
 
 def _set_locally(settings: dict[str, str]) -> str:

@@ -24,8 +24,6 @@ class SharedStatement:
         self._connection = connection
         self._query = query
         self._inner: Any = None
-        self._prepared_on: asyncpg.Connection | None = None
-        """The real connection of `_inner`; None when it is the sandbox's."""
         self._status = ""
 
     async def describe(self) -> None:
@@ -35,11 +33,8 @@ class SharedStatement:
         if self._inner is None:
             await self._connection._run(_DESCRIBE, self._find)
 
-    async def _find(self, connection: asyncpg.Connection) -> Any:
-        if self._connection._in_sandbox:
-            self._inner, self._prepared_on = await self._connection._wire.prepared(self._query), None
-        elif self._prepared_on is not connection:
-            self._inner, self._prepared_on = await connection.prepare(self._query), connection
+    async def _find(self, _connection: asyncpg.Connection) -> Any:
+        self._inner = await self._connection._wire.prepared(self._query)
         return self._inner
 
     async def _call(self, method: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:

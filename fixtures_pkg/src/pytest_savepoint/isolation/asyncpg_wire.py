@@ -18,6 +18,7 @@ import asyncpg
 from asyncpg import protocol as asyncpg_protocol
 from asyncpg.prepared_stmt import PreparedStatement
 
+from pytest_savepoint.databases.audit import CHANNEL
 from pytest_savepoint.isolation.socket_transport import SocketTransport
 
 __all__ = ["AsyncpgWire"]
@@ -45,11 +46,18 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]
     """An asyncpg connection whose look-ups of types are remembered by the wire, because a new loop starts with none."""
 
     belongs_to_no_loop = True
-    __slots__ = ("types",)
+    __slots__ = ("heard", "types")
     types: dict[Any, Any]
+    heard: list[str]
 
     def __del__(self) -> None:
         """Say nothing of an unclosed connection: the wire owns the socket, and this object ends with its loop."""
+
+    def _process_notification(self, pid: int, channel: str, payload: str) -> None:
+        if channel == CHANNEL:
+            self.heard.append(payload)
+        else:
+            super()._process_notification(pid, channel, payload)
 
     async def _introspect_types(self, typeoids: Any, timeout: Any) -> Any:
         key = tuple(sorted(typeoids))
@@ -69,9 +77,10 @@ class AsyncpgWire:
 
     driver = "asyncpg"
 
-    def __init__(self, sock: socket.socket, first: asyncpg.Connection) -> None:
+    def __init__(self, sock: socket.socket, first: asyncpg.Connection, *, always_in_transaction: bool) -> None:
         self._sock = sock
         self._origin = first
+        self._always_in_transaction = always_in_transaction
         self._types: dict[Any, Any] = {}
         self._codecs: dict[tuple[str, str], dict[str, Any]] = {}
         settings = first.get_settings()
@@ -89,19 +98,26 @@ class AsyncpgWire:
         self._statements: dict[str, Any] = {}
         self._prepared: dict[str, Any] = {}  # what asyncpg knows of each statement on the server, for every loop
         self._outdated = False
+        self.heard: list[str] = []
 
     @classmethod
-    async def open(cls, arguments: dict[str, Any]) -> AsyncpgWire:
+    async def open(
+        cls, arguments: dict[str, Any], *, first_words: str = "", always_in_transaction: bool = False
+    ) -> AsyncpgWire:
         """Connect on the running loop.
 
         :param arguments: what `asyncpg.connect` takes.
+        :param first_words: SQL to run once, for the life of the connection.
+        :param always_in_transaction: whoever uses it has opened a transaction as text, of which asyncpg knows nothing.
         :raises OSError, asyncpg.PostgresError: as `asyncpg.connect` does.
         """
         first = await asyncpg.connect(**{**arguments, "ssl": False})
+        if first_words:
+            await first.execute(first_words)
         transport = first._transport
         sock = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
         sock.setblocking(False)
-        wire = cls(sock, first)
+        wire = cls(sock, first, always_in_transaction=always_in_transaction)
         # Aborting closes asyncio's own descriptor without a Terminate message; the duplicate stays connected.
         transport.abort()
         return wire
@@ -109,6 +125,11 @@ class AsyncpgWire:
     @property
     def is_open(self) -> bool:
         return self._sock.fileno() != -1
+
+    @property
+    def present(self) -> asyncpg.Connection | None:
+        """The asyncpg connection of the loop that used it last."""
+        return self._connection
 
     async def connection(self, *, in_transaction: bool) -> asyncpg.Connection:
         """The asyncpg connection for the running loop, moved here if it was on another.
@@ -128,8 +149,10 @@ class AsyncpgWire:
         await started
         connection = _Connection(protocol, transport, loop, origin._addr, origin._config, origin._params)
         connection.types = self._types
-        # asyncpg refuses cursors outside of a transaction object of its own; ours was opened as text.
-        connection._top_xact = connection.transaction()
+        connection.heard = self.heard
+        if self._always_in_transaction:
+            # asyncpg refuses cursors outside of a transaction object of its own.
+            connection._top_xact = connection.transaction()
         protocol.set_connection(connection)
         transport.attach()
         self.loop, self._transport, self._connection = loop, transport, connection
@@ -220,10 +243,15 @@ class AsyncpgWire:
         succeeded = True
         while True:
             while len(buffer) >= 5 and len(buffer) > struct.unpack_from("!i", buffer, 1)[0]:
+                end = struct.unpack_from("!i", buffer, 1)[0] + 1
                 if buffer[:1] == b"Z":
                     return succeeded
+                if buffer[:1] == b"A":
+                    channel, payload, _ = bytes(buffer[9:end]).decode().split("\0")
+                    if channel == CHANNEL:
+                        self.heard.append(payload)
                 succeeded = succeeded and buffer[:1] != b"E"
-                del buffer[: struct.unpack_from("!i", buffer, 1)[0] + 1]
+                del buffer[:end]
             data = self._sock.recv(65536)
             if not data:
                 raise ConnectionError("the server closed the connection between two tests")
@@ -232,6 +260,10 @@ class AsyncpgWire:
     def close(self) -> None:
         """Close the socket; the server rolls back what was open."""
         self.detach()
+        self._sock.close()
+
+    def __del__(self) -> None:
+        # An engine that a test made and dropped is no fault that Python should warn of.
         self._sock.close()
 
 

@@ -1,7 +1,14 @@
-"""The words for what one connection cannot serve: both parties, why, and the way out."""
+"""The words for what one connection cannot serve: both parties, why, and the way out.
+
+Each is also kept until somebody takes it, because an application may swallow the error, and the test must then be run
+again where it can be served all the same.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from pytest_savepoint.databases.audit import Commit
 from pytest_savepoint.errors import SandboxError
 from pytest_savepoint.isolation.transaction import Transaction
 
@@ -9,29 +16,48 @@ __all__ = [
     "WAY_OUT",
     "broken_by_outer",
     "commit_was_lost",
+    "committed_past",
     "connection_was_lost",
     "drivers_mixed",
+    "listens",
     "needs_rollback",
+    "no_sandbox_for_driver",
     "outer_writes",
+    "own_connection",
     "own_isolation_level",
     "raw_control",
+    "take_refusals",
     "test_escaped",
     "two_loops_at_once",
     "waited_too_long",
 ]
 
-WAY_OUT = 'mark the test with @pytest.mark.savepoint(isolation="none").'
+WAY_OUT = 'mark the test with @pytest.mark.savepoint(isolation="rows"), where commits are real.'
+_SHOWN_COMMITS = 5
+_made: list[SandboxError] = []
+
+
+def take_refusals() -> list[SandboxError]:
+    """What was refused since the last call."""
+    taken, _made[:] = list(_made), []
+    return taken
+
+
+def _refusal(message: str) -> SandboxError:
+    error = SandboxError(message)
+    _made.append(error)
+    return error
 
 
 def raw_control(transaction: Transaction, test: str | None) -> SandboxError:
-    return SandboxError(
+    return _refusal(
         f"{transaction} sent raw transaction control (BEGIN, COMMIT, ROLLBACK or PREPARE TRANSACTION as text), which "
         f"would end the transaction that isolates {test}.\nUse the session's commit() and rollback(), or {WAY_OUT}"
     )
 
 
 def broken_by_outer(inner: Transaction, outer: Transaction, test: str | None) -> SandboxError:
-    return SandboxError(
+    return _refusal(
         f"{inner} was nested in {outer}, which has been rolled back in the meantime and took this one's changes with "
         f"it. On two connections they would be independent, on the one that isolates {test} they must end "
         f"last-in-first-out.\nCommit the outer session before the inner one begins, or {WAY_OUT}"
@@ -39,7 +65,7 @@ def broken_by_outer(inner: Transaction, outer: Transaction, test: str | None) ->
 
 
 def commit_was_lost(outer: Transaction, inner: Transaction, test: str | None) -> SandboxError:
-    return SandboxError(
+    return _refusal(
         f"{outer} was rolled back after {inner} had committed inside it, so that commit is lost here, while on two "
         f"connections it would have stayed. What {test} reads from now on would be wrong.\n"
         f"Commit or close the first session before the second one begins, or {WAY_OUT}"
@@ -47,7 +73,7 @@ def commit_was_lost(outer: Transaction, inner: Transaction, test: str | None) ->
 
 
 def outer_writes(outer: Transaction, inner: Transaction, test: str | None) -> SandboxError:
-    return SandboxError(
+    return _refusal(
         f"{outer} writes while {inner}, which began later, is still open. On two connections that works, on the one "
         f"that isolates {test} transactions must end last-in-first-out.\n"
         f"Commit or close the later session first, or {WAY_OUT}"
@@ -55,7 +81,7 @@ def outer_writes(outer: Transaction, inner: Transaction, test: str | None) -> Sa
 
 
 def waited_too_long(transaction: Transaction, blocker: Transaction, seconds: float, test: str | None) -> SandboxError:
-    return SandboxError(
+    return _refusal(
         f"{transaction} waited {seconds:g} s for {blocker}, whose transaction is still open with changes that are not "
         f"committed. On the one connection that isolates {test} only one of them can go on.\n"
         "Commit or close the first session before other tasks use the database, raise sandbox-timeout, or "
@@ -64,7 +90,7 @@ def waited_too_long(transaction: Transaction, blocker: Transaction, seconds: flo
 
 
 def needs_rollback(transaction: Transaction) -> SandboxError:
-    return SandboxError(
+    return _refusal(
         f"{transaction} had an error and was not rolled back before another session used the connection; on a "
         "connection of its own the server would refuse this statement too (current transaction is aborted).\n"
         f"Call rollback() after the error, or {WAY_OUT}"
@@ -72,7 +98,7 @@ def needs_rollback(transaction: Transaction) -> SandboxError:
 
 
 def own_isolation_level(level: str, test: str | None) -> SandboxError:
-    return SandboxError(
+    return _refusal(
         f"A session asks for isolation level {level.replace('_', ' ').upper()} in {test}, but all sessions of a test "
         f"that is isolated by a savepoint share one transaction, which has one level.\nUse the default level there, "
         f"or {WAY_OUT}"
@@ -80,7 +106,7 @@ def own_isolation_level(level: str, test: str | None) -> SandboxError:
 
 
 def two_loops_at_once(one: object, other: object, test: str | None) -> SandboxError:
-    return SandboxError(
+    return _refusal(
         f"Two event loops use the database at the same moment in {test}: one statement is under way on {one!r}, "
         f"another was sent on {other!r}. One connection cannot serve both at once.\n"
         f"Await the first before the second begins, or {WAY_OUT}"
@@ -88,7 +114,7 @@ def two_loops_at_once(one: object, other: object, test: str | None) -> SandboxEr
 
 
 def drivers_mixed(user: object, wanted: str, present: str, test: str | None) -> SandboxError:
-    return SandboxError(
+    return _refusal(
         f"The session used at {user} needs the driver {wanted}, while {test} has begun with {present}. One connection "
         "speaks with one driver, so the two would not see each other's rows.\nUse one driver for all async engines; "
         "db_session has the driver that the database URL in the environment names, such as postgresql+psycopg://. Or "
@@ -97,15 +123,57 @@ def drivers_mixed(user: object, wanted: str, present: str, test: str | None) -> 
 
 
 def connection_was_lost(test: str | None) -> SandboxError:
-    return SandboxError(
+    return _refusal(
         f"The server connection that isolates {test} was closed by the server or by the test, and all that the test "
         f"did before is gone.\nA test that ends its own backend: {WAY_OUT}"
     )
 
 
 def test_escaped(test: str | None) -> SandboxError:
-    return SandboxError(
+    return _refusal(
         f"{test} ended the transaction that isolates it, by COMMIT or ROLLBACK inside a longer text or a function, so "
         "what it did before has stayed; the worker's database was made anew after the test.\n"
         f"Use the session's commit() and rollback(), or {WAY_OUT}"
+    )
+
+
+def committed_past(test: str | None, commits: Sequence[Commit]) -> SandboxError:
+    shown = list(dict.fromkeys(f"  {commit}" for commit in commits))
+    more = [f"  and {len(shown) - _SHOWN_COMMITS} more"] if len(shown) > _SHOWN_COMMITS else []
+    return _refusal(
+        "\n".join(
+            [
+                (
+                    f"While {test} ran, this was committed in its database past the savepoint that isolates it, by a "
+                    "subprocess, a thread, a sync driver or a connection of its own:"
+                ),
+                *shown[:_SHOWN_COMMITS],
+                *more,
+                f"The worker's database was made anew after the test. Use the application's async engine there, or {WAY_OUT}",
+            ]
+        )
+    )
+
+
+def no_sandbox_for_driver(user: object, driver: str, *, is_async: bool, test: str | None) -> SandboxError:
+    return _refusal(
+        f"The engine that connects at {user} in {test} has {'an async' if is_async else 'a sync'} driver ({driver}), "
+        "whose connection cannot share the transaction that isolates the test: it would not see the test's rows, and "
+        f"what it commits would stay.\nUse an async engine with asyncpg or psycopg there, or {WAY_OUT}"
+    )
+
+
+def own_connection(user: object, test: str | None) -> SandboxError:
+    return _refusal(
+        f"The engine used at {user} in {test} has a connection of its own, from a creator= or async_creator= or from a "
+        "sync driver before the test began. It leads to whatever database it was made for, and cannot share the "
+        "transaction that isolates the test.\nMake the engine from a URL in tests, with asyncpg or psycopg as its async "
+        f"driver, or {WAY_OUT}"
+    )
+
+
+def listens(method: str, test: str | None) -> SandboxError:
+    return _refusal(
+        f"{method}() was called in {test}: PostgreSQL delivers notifications at COMMIT, and in a test that is isolated "
+        f"by a savepoint nothing is really committed.\nTo hear them, {WAY_OUT}"
     )

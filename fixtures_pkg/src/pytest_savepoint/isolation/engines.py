@@ -6,29 +6,31 @@ import before any plugin was awake.
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import event
+from sqlalchemy import event, exc
 from sqlalchemy.engine import Dialect
 from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
 from pytest_savepoint.address import Address
+from pytest_savepoint.databases.audit import LISTEN, OF_A_TEST, OF_THE_SANDBOX
 from pytest_savepoint.engines import redirected
-from pytest_savepoint.errors import SandboxError
+from pytest_savepoint.isolation import conflicts
 from pytest_savepoint.isolation.asyncpg_connection import SharedConnection
 from pytest_savepoint.isolation.asyncpg_wire import AsyncpgWire
-from pytest_savepoint.isolation.conflicts import WAY_OUT
 from pytest_savepoint.isolation.origin import find_origin
 from pytest_savepoint.isolation.sandbox import Sandbox, Wire
 
 __all__ = ["SharedEngines"]
 
 _POSTGRESQL_DRIVERS = frozenset({"asyncpg", "pg8000", "psycopg", "psycopg2"})
+_LED_TO = "savepoint_database"
 
 
 class SharedEngines:
-    """Leads every PostgreSQL engine of this process to one database; in a test, to one connection."""
+    """Leads every PostgreSQL engine of this process to one database; in a test in the sandbox, to one connection."""
 
     def __init__(self, address: Address, database: str, *, timeout: float) -> None:
         """
@@ -36,68 +38,92 @@ class SharedEngines:
         :param timeout: seconds that one session may wait for another in a test.
         """
         self._address = address
-        self._database = database
+        self._of_worker = database
+        self.database = database
+        """Where connections of their own lead now: the worker's database, or the clone of the running test."""
+        self._shared: weakref.WeakSet[Any] = weakref.WeakSet()
         self._sharers = {"asyncpg": self._share_asyncpg, "psycopg": self._share_psycopg}
-        openers = {"asyncpg": self._open_asyncpg, "psycopg": self._open_psycopg}
+        openers = {"asyncpg": self.open_control, "psycopg": self._open_psycopg}
         self.sandbox = Sandbox(openers, timeout=timeout)
         event.listen(sqlalchemy.Engine, "do_connect", self._lead)
-        event.listen(Pool, "checkout", self._refuse_unled)
+        event.listen(Pool, "connect", self._remember)
+        event.listen(Pool, "checkout", self._check)
 
     def close(self) -> None:
-        """Give the engines back their own targets and close the sandbox's connection."""
-        event.remove(Pool, "checkout", self._refuse_unled)
+        """Give the engines back their own targets and close every connection that they shared."""
+        event.remove(Pool, "checkout", self._check)
+        event.remove(Pool, "connect", self._remember)
         event.remove(sqlalchemy.Engine, "do_connect", self._lead)
+        self.drop_own_connections()
         self.sandbox.close()
 
-    async def _open_asyncpg(self) -> AsyncpgWire:
-        return await AsyncpgWire.open(self._address.connect_arguments(self._database))
+    def settle(self) -> None:
+        """Roll back what a test that commits for real has left open on this process's async engines."""
+        for connection in list(self._shared):
+            connection.settle()
 
-    def _lead(self, dialect: Dialect, _record: Any, arguments: list[Any], parameters: dict[str, Any]) -> None:
+    def drop_own_connections(self) -> None:
+        """Close the server connections outside of the sandbox; the engines open others when they need them."""
+        for connection in list(self._shared):
+            connection.drop_own()
+
+    async def open_control(self) -> AsyncpgWire:
+        """The connection under the sandbox, which also listens to the escape audit."""
+        return await AsyncpgWire.open(
+            self._address.connect_arguments(self._of_worker),
+            first_words=f"{OF_THE_SANDBOX}; {LISTEN}",
+            always_in_transaction=True,
+        )
+
+    def _lead(self, dialect: Dialect, record: Any, arguments: list[Any], parameters: dict[str, Any]) -> None:
         if dialect.name != "postgresql":
             return
         arguments.clear()
-        target = redirected(dialect.driver, parameters, self._address, self._database)
+        target = redirected(dialect.driver, parameters, self._address, self.database)
         parameters.clear()
         parameters.update(target)
         if dialect.is_async and dialect.driver in self._sharers:
             parameters["async_creator_fn"] = self._sharers[dialect.driver]
         elif self.sandbox.test is not None:
-            kind = "an async" if dialect.is_async else "a sync"
-            raise SandboxError(
-                f"The engine that connects at {find_origin()} in {self.sandbox.test} has {kind} driver "
-                f"({dialect.driver}), whose connection cannot share the transaction that isolates the test: it would "
-                "not see the test's rows, and what it commits would stay.\n"
-                f"Use an async engine with asyncpg or psycopg there, or {WAY_OUT}"
+            raise conflicts.no_sandbox_for_driver(
+                find_origin(), dialect.driver, is_async=dialect.is_async, test=self.sandbox.test
             )
+        elif record is not None:
+            record.info[_LED_TO] = self.database
 
-    def _refuse_unled(self, _connection: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
+    def _remember(self, _connection: Any, record: ConnectionPoolEntry) -> None:
+        driver = record.driver_connection
+        if hasattr(driver, "settle"):
+            self._shared.add(driver)
+
+    def _check(self, _connection: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
         """An engine with a creator connects without telling; its connection is seen when it leaves the pool."""
         driver = record.driver_connection
-        if self.sandbox.test is None or getattr(driver, "belongs_to_no_loop", False):
+        if getattr(driver, "belongs_to_no_loop", False):
             return
         if _POSTGRESQL_DRIVERS.isdisjoint(kind.__module__.partition(".")[0] for kind in type(driver).__mro__):
             return
-        raise SandboxError(
-            f"The engine used at {find_origin()} in {self.sandbox.test} has a connection of its own, from a creator= or "
-            "async_creator= or from a sync driver before the test began. It leads to whatever database it was made "
-            "for, and cannot share the transaction that isolates the test.\nMake the engine from a URL in tests, with "
-            f"asyncpg or psycopg as its async driver, or {WAY_OUT}"
-        )
+        if self.sandbox.test is not None:
+            raise conflicts.own_connection(find_origin(), self.sandbox.test)
+        if record.info.get(_LED_TO, self.database) != self.database:
+            raise exc.DisconnectionError(f"this connection leads to {record.info[_LED_TO]}, not to {self.database}")
 
     async def _share_asyncpg(self, **parameters: Any) -> SharedConnection:
-        return SharedConnection(self.sandbox, parameters)
+        return SharedConnection(self.sandbox, parameters, self._connect_asyncpg)
+
+    async def _connect_asyncpg(self, parameters: dict[str, Any]) -> AsyncpgWire:
+        settings = {**(parameters.get("server_settings") or {}), **OF_A_TEST}
+        return await AsyncpgWire.open({**parameters, "database": self.database, "server_settings": settings})
 
     async def _open_psycopg(self) -> Wire:
         from pytest_savepoint.isolation.psycopg_connection import PsycopgWire  # noqa: PLC0415 # psycopg is the caller's
 
-        return await PsycopgWire.open(redirected("psycopg", {}, self._address, self._database))
+        return await PsycopgWire.open(redirected("psycopg", {}, self._address, self._of_worker))
 
     async def _share_psycopg(self, **parameters: Any) -> Any:
-        from pytest_savepoint.isolation.psycopg_connection import (  # noqa: PLC0415 # psycopg is the caller's
-            PsycopgWire,
-            SharedAsyncConnection,
-        )
+        from pytest_savepoint.isolation.psycopg_connection import SharedAsyncConnection  # noqa: PLC0415 # the caller's
 
-        wire = await self.sandbox.open_wire("psycopg")
-        assert isinstance(wire, PsycopgWire), "opened for this driver"
-        return SharedAsyncConnection(self.sandbox, wire, parameters)
+        def target() -> dict[str, Any]:
+            return {**parameters, "dbname": self.database}
+
+        return await SharedAsyncConnection.open(self.sandbox, target)

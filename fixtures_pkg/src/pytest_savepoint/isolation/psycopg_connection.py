@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 from psycopg import pq, sql
 
+from pytest_savepoint.databases.audit import CHANNEL, LISTEN, OF_A_TEST, OF_THE_SANDBOX
 from pytest_savepoint.isolation.conflicts import own_isolation_level
 from pytest_savepoint.isolation.sandbox import Sandbox
 from pytest_savepoint.isolation.statements import classify
@@ -27,6 +28,7 @@ class PsycopgWire:
 
     def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
         self._connection = connection
+        self.heard: list[str] = []
 
     @classmethod
     async def open(cls, parameters: dict[str, Any]) -> PsycopgWire:
@@ -36,7 +38,9 @@ class PsycopgWire:
         :raises psycopg.OperationalError: when the server cannot be reached.
         """
         # In autocommit psycopg sends no BEGIN of its own; the sandbox's is text.
-        return cls(await psycopg.AsyncConnection.connect(**parameters, autocommit=True))
+        wire = cls(await psycopg.AsyncConnection.connect(**parameters, autocommit=True))
+        await wire.execute(f"{OF_THE_SANDBOX}; {LISTEN}")
+        return wire
 
     @property
     def is_open(self) -> bool:
@@ -70,6 +74,9 @@ class PsycopgWire:
         if not self.is_open:
             self.close()
             raise ConnectionError("the server closed the connection between two tests")
+        while (notification := self.pgconn.notifies()) is not None:
+            if notification.relname == CHANNEL.encode():
+                self.heard.append(notification.extra.decode())
         return result.status != pq.ExecStatus.FATAL_ERROR
 
     def forget_statements(self) -> None:
@@ -106,21 +113,31 @@ class SharedAsyncConnection(psycopg.AsyncConnection[Any]):
 
     belongs_to_no_loop = True
 
-    def __init__(self, sandbox: Sandbox, wire: PsycopgWire, parameters: dict[str, Any]) -> None:
-        """
-        :param wire: the connection under the sandbox.
-        :param parameters: what `psycopg.AsyncConnection.connect` takes, for use outside of tests.
-        """
-        super().__init__(wire.pgconn)
+    def __init__(self, sandbox: Sandbox, pgconn: pq.abc.PGconn, target: Callable[[], dict[str, Any]]) -> None:
+        super().__init__(pgconn)
         self._sandbox = sandbox
-        self._parameters = parameters
+        self._target = target
         self._transaction: Transaction | None = None
         self._epoch = -1
         self._real: psycopg.AsyncConnection[Any] | None = None
-        self._own_prepared = self._prepared
         self._is_closed = False
         self.cursor_factory = _SharedCursor
         self.server_cursor_factory = _SharedServerCursor
+
+    @classmethod
+    async def open(cls, sandbox: Sandbox, target: Callable[[], dict[str, Any]]) -> SharedAsyncConnection:
+        """Make a stand-in on the running loop.
+
+        :param target: gives what `psycopg.AsyncConnection.connect` takes to reach the database of the running test.
+        """
+        if sandbox.test is not None:
+            wire = await sandbox.open_wire("psycopg")
+            assert isinstance(wire, PsycopgWire), "opened for this driver"
+            return cls(sandbox, wire.pgconn, target)
+        real = await psycopg.AsyncConnection.connect(**_of_a_test(target()))
+        shared = cls(sandbox, real.pgconn, target)
+        shared._real = real
+        return shared
 
     def __del__(self, *_: Any) -> None:
         """Say nothing of an unclosed connection: it is the sandbox's."""
@@ -164,8 +181,8 @@ class SharedAsyncConnection(psycopg.AsyncConnection[Any]):
 
     async def _use_real_connection(self) -> None:
         if self._real is None or self._real.closed:
-            self._real = await psycopg.AsyncConnection.connect(**self._parameters)
-        self.pgconn, self._prepared = self._real.pgconn, self._own_prepared
+            self._real = await psycopg.AsyncConnection.connect(**_of_a_test(self._target()))
+        self.pgconn, self._prepared = self._real.pgconn, self._real._prepared
 
     async def commit(self) -> None:
         await self._end(self._sandbox.commit, super().commit)
@@ -203,6 +220,21 @@ class SharedAsyncConnection(psycopg.AsyncConnection[Any]):
     async def set_autocommit(self, value: bool) -> None:
         self._autocommit = bool(value)
 
+    def settle(self) -> None:
+        """Roll back what a test left open for real; a connection that is still at work is closed."""
+        if self._real is None or self._real.closed:
+            return
+        if self._real.pgconn.transaction_status == pq.TransactionStatus.ACTIVE:
+            self.drop_own()
+        else:
+            self._real.pgconn.exec_(b"ROLLBACK")
+
+    def drop_own(self) -> None:
+        """Close the server connection that is this one's own; the next use opens another."""
+        if self._real is not None:
+            self._real.pgconn.finish()
+            self._real = None
+
     @property
     def closed(self) -> bool:
         return self._is_closed
@@ -212,6 +244,11 @@ class SharedAsyncConnection(psycopg.AsyncConnection[Any]):
         await self._end(self._sandbox.rollback, super().rollback)
         if self._real is not None:
             await self._real.close()
+
+
+def _of_a_test(parameters: dict[str, Any]) -> dict[str, Any]:
+    settings = " ".join(f"-c {name}={value}" for name, value in OF_A_TEST.items())
+    return {**parameters, "options": f"{parameters.get('options') or ''} {settings}".strip()}
 
 
 def _text(query: Any, connection: SharedAsyncConnection) -> str:

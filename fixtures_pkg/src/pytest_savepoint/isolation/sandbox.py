@@ -22,6 +22,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import Any, Protocol, TypeVar
 
+from pytest_savepoint.databases.audit import LISTEN, Commit, read_commit
 from pytest_savepoint.isolation import conflicts
 from pytest_savepoint.isolation.origin import find_origin
 from pytest_savepoint.isolation.stack import SavepointStack
@@ -39,6 +40,8 @@ class Wire(Protocol):
     """The server connection under the sandbox, whichever driver speaks over it."""
 
     driver: str
+    heard: list[str]
+    """What the audit told of commits in this database, by anybody; the reader takes it out."""
 
     @property
     def is_open(self) -> bool: ...
@@ -65,9 +68,13 @@ class Sandbox:
         self._started = False
         self._defined = False
         self._state_outlives = False
+        self._deaf = False
+        self._unread: list[Commit] = []
         self.wire: Wire | None = None
         self.test: str | None = None
         """The node id of the test in whose sandbox the process is; None outside of tests."""
+        self.holds_fixture_rows = False
+        """A fixture of wider scope has committed to this database, so it is more than a clone of the template."""
         self.epoch = 0
         """Counts tests and the gaps between them; a transaction of another epoch is over."""
 
@@ -79,50 +86,78 @@ class Sandbox:
         self.epoch += 1
         self._stack = SavepointStack()
 
-    def leave(self) -> None:
+    def leave(self) -> list[Commit]:
         """End a test: undo all that it did, without an event loop, because the test's may be closed already.
 
+        :return: what was committed meanwhile in this database past the sandbox, as far as the server told.
         :raises SandboxError: when the test ended the transaction that isolated it, so that what it did has stayed.
         """
         test, self.test = self.test, None
         self.epoch += 1
         wire, started, self._started = self.wire, self._started, False
-        if wire is None or not started:
-            return
+        deaf, self._deaf = self._deaf, False
+        if wire is None:
+            return []
         busy = self._lock is not None and self._lock.locked()
         self._lock = self._lock_loop = None
         if busy or not wire.is_open:
             # A statement is still on its way, of a task that the test left behind: its answer must not reach the next.
             self.close()
-            return
+            return []
         try:
-            was_isolated = self._undo(wire)
+            was_isolated = self._undo(wire) if started else wire.execute_now("")
         except OSError:
             # The server went away; what was not committed is gone with it.
             self.close()
-            return
+            return []
         if not was_isolated:
             raise conflicts.test_escaped(test)
+        commits = self.heard()
+        if deaf and commits:
+            self.holds_fixture_rows = True
+        return [] if deaf else commits
 
     def _undo(self, wire: Wire) -> bool:
         was_isolated = wire.execute_now(SavepointStack.UNDO)
         if not was_isolated:
             wire.execute_now("ROLLBACK")
         if self._state_outlives:
-            wire.execute_now("SELECT pg_advisory_unlock_all(); UNLISTEN *; CLOSE ALL")
+            wire.execute_now(f"SELECT pg_advisory_unlock_all(); UNLISTEN *; CLOSE ALL; {LISTEN}")
         if self._defined:
             wire.forget_statements()
         self._state_outlives = self._defined = False
         return was_isolated
 
+    def heard(self) -> list[Commit]:
+        """What the server has told of commits in this database since the last time somebody asked."""
+        unread, self._unread = self._unread, []
+        if self.wire is not None:
+            unread += [commit for commit in map(read_commit, self.wire.heard) if commit is not None]
+            self.wire.heard.clear()
+        return unread
+
+    def listen_now(self) -> list[Commit]:
+        """What was committed in this database up to now; asks the server. Only between tests."""
+        with contextlib.suppress(OSError):
+            if self.wire is not None and self.wire.is_open:
+                self.wire.execute_now("")
+        return self.heard()
+
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
         """Work that is not part of a test, such as setting up a fixture of wider scope: commits are real in here."""
         test, self.test = self.test, None
+        earlier = [] if self._started else self.listen_now()
         try:
             yield
         finally:
             self.test = test
+            if self._started:
+                # Within a transaction the server tells nothing, and afterwards nobody knows who it was.
+                self._deaf = True
+            elif self.listen_now():
+                self.holds_fixture_rows = True
+            self._unread = earlier
             if self.wire is not None:
                 # DDL that was committed would fail the statements prepared before.
                 self.wire.forget_statements()

@@ -15,8 +15,11 @@ async def starts_empty():
 
 
 pytestmark = pytest.mark.usefixtures("starts_empty")
+# On connections of their own the two sessions would wait for each other, or be seen from outside.
+in_savepoint = pytest.mark.savepoint(isolation="savepoint")
 
 
+@in_savepoint
 async def test_commit_is_seen_by_other_sessions_and_not_from_outside(seen_from_outside):
     await store("apples")
     assert await count() == 1
@@ -86,6 +89,7 @@ async def test_integrity_error_leaves_the_session_usable_after_rollback(db_sessi
     assert await count() == 2
 
 
+@in_savepoint
 async def test_error_of_one_session_does_not_disturb_another():
     async with Session() as outer:
         outer.add(Crate(label="apples"))

@@ -1,0 +1,111 @@
+"""Runs a test again, one rung higher, when the isolation that it got cannot serve it; and tells which rung served."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from _pytest.runner import runtestprotocol
+
+from pytest_savepoint.isolation.conflicts import take_refusals
+from pytest_savepoint.isolation.ladder import LEARNED_FILE, Ladder, load_learned, save_learned
+from pytest_savepoint.worker import Worker
+
+__all__ = ["Climber", "Learner", "marked_isolation"]
+
+_RUN_TESTS_AGAIN = ("rerunfailures", "flaky")
+_PASSED = ("passed", "skipped")
+
+
+def marked_isolation(item: pytest.Item) -> str | None:
+    """What the closest marker of a test asks for."""
+    marker = item.get_closest_marker("savepoint")
+    return str(marker.kwargs["isolation"]) if marker is not None and "isolation" in marker.kwargs else None
+
+
+class Climber:
+    """In a process that runs tests: chooses the rung of each, and repeats one that needs more."""
+
+    def __init__(self, worker: Worker, ladder: Ladder) -> None:
+        self._worker = worker
+        self._ladder = ladder
+        self._rung = ""
+
+    def rung(self, item: pytest.Item) -> str:
+        """The isolation of the test that begins now."""
+        self._rung = self._ladder.rung(item.nodeid, marked_isolation(item), getattr(item, "fixturenames", ()))
+        return self._rung
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        if any(self.rung(item) == "clone" for item in session.items):
+            self._worker.expect_clones()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+        if any(item.config.pluginmanager.has_plugin(name) for name in _RUN_TESTS_AGAIN):
+            return None
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        reason = ""
+        while True:
+            take_refusals()
+            reports = runtestprotocol(item, nextitem=nextitem, log=False)
+            refusals = take_refusals()
+            if not refusals or not self._ladder.climb(item.nodeid, self._rung, marked=bool(marked_isolation(item))):
+                break
+            reason = reason or str(refusals[0]).partition("\n")[0]
+        passed = all(report.outcome in _PASSED for report in reports)
+        if passed and self._outgrew_rows(item):
+            reason = reason or f"{item.nodeid} left more behind than emptying tables undoes, so its database was made anew"
+        if passed and reason:
+            vars(reports[-1]).update(savepoint_climbed=reason, savepoint_isolation=self._rung)
+        for report in reports:
+            item.ihook.pytest_runtest_logreport(report=report)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        return True
+
+    def _outgrew_rows(self, item: pytest.Item) -> bool:
+        """It passed with its rows emptied, but a clone would have been cheaper."""
+        if not self._worker.outgrew_rows or not self._ladder.climb(
+            item.nodeid, self._rung, marked=bool(marked_isolation(item))
+        ):
+            return False
+        self.rung(item)
+        return True
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
+        outcome = yield
+        if call.when == "teardown":
+            outcome.get_result().savepoint_isolation = self._rung
+
+
+class Learner:
+    """In the process that talks to the user: keeps what was learned."""
+
+    def __init__(self, project: Path, *, relearn: bool) -> None:
+        self._project = project
+        self._known = load_learned(project)
+        self._learned = {} if relearn else dict(self._known)
+        self._climbed: dict[str, tuple[str, str]] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        reason = getattr(report, "savepoint_climbed", None)
+        if reason is not None:
+            rung: str = report.savepoint_isolation
+            self._climbed[report.nodeid] = rung, reason
+            self._learned[report.nodeid] = rung
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        if self._learned != self._known:
+            save_learned(self._project, self._learned)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if not self._climbed:
+            return
+        terminalreporter.section("savepoint: tests that need more than a savepoint")
+        for nodeid, (rung, reason) in sorted(self._climbed.items()):
+            terminalreporter.write_line(f"{nodeid}: {rung}\n  {reason}")
+        terminalreporter.write_line(f"Commit {LEARNED_FILE}, and they begin there next time.")
