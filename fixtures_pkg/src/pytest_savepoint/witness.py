@@ -187,6 +187,7 @@ class Witness:
     @harmless
     def _record_failure(self, item: pytest.Item, error: BaseException) -> None:
         self._watch.blocking.settle()
+        self._watch.connections.note_waiting()
         values = dict(getattr(item, "funcargs", None) or {})
         statements = self._watch.statements.of_test(item.nodeid)
         definitions = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})

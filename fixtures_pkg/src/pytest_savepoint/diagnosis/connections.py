@@ -79,7 +79,12 @@ def _nested(failure: Fact, exhausted: Fact) -> Finding | None:
         return None
     # The holder's function is further out in the stack of the second checkout: that line asks for it.
     held_in = own["sites"][0]
+    if not exhausted["waiting"]:
+        return None
     asking = next((site for site in exhausted["waiting"] if _same_function(site, held_in)), None)
+    if asking is None and held_in["generator"]:
+        # A dependency or context manager, which holds the connection while it waits at its yield.
+        asking = exhausted["waiting"][0]
     if asking is None:
         return None
     engine = _engine_name(exhausted)
@@ -101,7 +106,9 @@ def _same_function(one: Fact, other: Fact) -> bool:
 
 def _not_returned(failure: Fact, exhausted: Fact) -> Finding | None:
     lost = [
-        each for each in exhausted["holders"] if each["sites"] and each["fixture"] is None and _abandoned(each, failure)
+        each
+        for each in exhausted["holders"]
+        if each["sites"] and each["fixture"] is None and (each["own"] or _abandoned(each, failure))
     ]
     if not lost:
         return None

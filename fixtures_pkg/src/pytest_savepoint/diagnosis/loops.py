@@ -43,7 +43,26 @@ def _crossing(record: Record, failure: Fact) -> tuple[Fact, Fact] | None:
             site = {"path": holder["path"], "line": holder["line"], "name": holder["name"]}
             resource = {"kind": fact["type"], "site": site, "fixture": None, "loop": fact["loop"], "maker": None}
             return {**resource, "test": "", "variable": holder["name"]}, failure["loop"]
-    return None
+    return _owned(failure)
+
+
+def _owned(failure: Fact) -> tuple[Fact, Fact] | None:
+    """The client that carries something of another loop deep inside, such as the transport of a kept connection."""
+    owner = failure["owner"]
+    transport = next((each for each in failure["foreign"] if not each["task"] and not _is_primitive(each)), None)
+    if owner is None or transport is None:
+        return None
+    value = failure["fixtures"].get(owner["name"]) if owner["kind"] == "fixture" else None
+    fixture = value["fixture"] if value else None
+    site = fixture or (owner if owner.get("line") else None)
+    if site is None:
+        return None
+    resource = {"kind": owner["type"], "site": site, "fixture": fixture, "loop": transport["loop"], "maker": None}
+    return {**resource, "test": "", "variable": owner["name"]}, failure["loop"]
+
+
+def _is_primitive(thing: Fact) -> bool:
+    return bool(thing["type"].startswith(_PRIMITIVES))
 
 
 def _name_crossing(record: Record, failure: Fact, resource: Fact, here: Fact) -> Finding:  # noqa: PLR0911 # one per cause
@@ -90,6 +109,22 @@ def _name_crossing(record: Record, failure: Fact, resource: Fact, here: Fact) ->
             **common,
         )
     own_run = next((loop for loop in (birth, here) if _is_own_run(loop)), None)
+    closing = innermost(failure)
+    if (
+        closing is not None
+        and failure["when"] != "call"
+        and _CLOSES.search(closing["text"])
+        and (_is_own_run(here) or not _is_own_run(birth))
+    ):
+        return finding(
+            "loop.dispose_on_wrong_loop",
+            culprit=at_site(closing),
+            explanation=f"{closing['name']} closes {what} on {_loop_name(here)}, but its connections live on "
+            f"{_loop_name(birth)}. They cannot be closed from there.",
+            fix="Close it on the loop on which it was used: in a fixture with the same loop_scope as the tests.",
+            confidence=0.95,
+            **common,
+        )
     if own_run is not None and own_run["fixture"] is not None:
         return finding(
             "loop.asyncio_run_in_fixture",
@@ -100,17 +135,6 @@ def _name_crossing(record: Record, failure: Fact, resource: Fact, here: Fact) ->
             fix=f"Make {own_run['fixture']['name']} an async fixture on the tests' loop, or give it an engine of its own "
             "with poolclass=NullPool that it disposes.",
             confidence=0.95,
-            **common,
-        )
-    closing = innermost(failure)
-    if closing is not None and _CLOSES.search(closing["text"]) and failure["when"] != "call":
-        return finding(
-            "loop.dispose_on_wrong_loop",
-            culprit=at_site(closing),
-            explanation=f"{closing['name']} closes {what} on {_loop_name(here)}, but its connections live on "
-            f"{_loop_name(birth)}. They cannot be closed from there.",
-            fix="Close it on the loop on which it was used: in a fixture with the same loop_scope as the tests.",
-            confidence=0.9,
             **common,
         )
     fixture = resource["fixture"] or maker["fixture"]

@@ -36,6 +36,17 @@ class _Checkout:
     task: Callable[[], Any] | None
 
 
+@dataclass(frozen=True)
+class _Waiting:
+    """Somebody who asks a pool for a connection when none is free."""
+
+    pool: int
+    size: int
+    engine: Fact | None
+    stack: list[Fact]
+    task: Callable[[], Any] | None
+
+
 class Connections:
     """Watches SQLAlchemy's engines and asyncpg's own connections; only observes, never changes one."""
 
@@ -49,6 +60,7 @@ class Connections:
         # asyncpg's pools take no weak reference; each new one overwrites what had its number before.
         self._pools: dict[int, Fact] = {}
         self._held: dict[int, _Checkout] = {}  # by id of the pool's record, from checkout to checkin
+        self._waiting: dict[int, _Waiting] = {}
         self._listeners: list[tuple[Any, str, Callable[..., Any]]] = []
         self._count = 0
 
@@ -69,6 +81,8 @@ class Connections:
         patches.wrap(QueuePool, "_do_get", self._watch_exhaustion)
         patches.wrap(asyncpg.connection.Connection, "__init__", self._watch_asyncpg_connections)
         patches.wrap(asyncpg.pool.Pool, "__init__", self._watch_asyncpg_pools)
+        patches.wrap(asyncpg.pool.Pool, "_acquire", self._watch_acquire)
+        patches.wrap(asyncpg.pool.Pool, "release", self._watch_release)
 
     def uninstall(self) -> None:
         while self._listeners:
@@ -98,29 +112,78 @@ class Connections:
 
     def _watch_exhaustion(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def _do_get(pool: Any) -> Any:
+            waiting = self._wait(pool, sys._getframe(1)) if _is_empty(pool) else None  # noqa: SLF001 # who waits
             try:
                 return original(pool)
-            except PoolTimeoutError:
-                self._exhausted(pool, sys._getframe(1))  # noqa: SLF001 # who waited
+            except (PoolTimeoutError, asyncio.CancelledError):
+                self._exhausted(waiting)
                 raise
+            finally:
+                self._waiting.pop(id(waiting), None)
 
         return _do_get
 
+    def _watch_acquire(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def _acquire(pool: Any, timeout: float | None) -> Any:
+            return self._acquire(pool, original(pool, timeout), sys._getframe(1))  # noqa: SLF001
+
+        return _acquire
+
+    async def _acquire(self, pool: Any, acquiring: Any, frame: Any) -> Any:
+        waiting = None if pool.get_idle_size() or pool.get_size() < pool.get_max_size() else self._wait(pool, frame)
+        try:
+            proxy = await acquiring
+        except (TimeoutError, asyncio.TimeoutError, asyncio.CancelledError):
+            self._exhausted(waiting)
+            raise
+        finally:
+            self._waiting.pop(id(waiting), None)
+        self._lent(pool, proxy, frame)
+        return proxy
+
     @harmless
-    def _exhausted(self, pool: Any, frame: Any) -> None:
+    def _lent(self, pool: Any, proxy: Any, frame: Any) -> None:
+        known = self.of(proxy._con)  # noqa: SLF001 # the connection behind asyncpg's proxy
+        self._held[id(proxy._holder)] = self._checkout(pool, frame, known)  # noqa: SLF001
+
+    def _watch_release(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def release(pool: Any, connection: Any, *args: Any, **kwargs: Any) -> Any:
+            self._held.pop(id(getattr(connection, "_holder", None)), None)
+            return original(pool, connection, *args, **kwargs)
+
+        return release
+
+    @harmless
+    def _wait(self, pool: Any, frame: Any) -> _Waiting:
+        task = _current_task()
+        waiting = _Waiting(
+            pool=id(pool),
+            size=pool.size() if hasattr(pool, "size") else pool.get_max_size(),
+            engine=self.of(getattr(pool, "_dialect", pool)),
+            stack=self._caller.stack(frame),
+            task=weakref.ref(task) if task is not None else None,
+        )
+        self._waiting[id(waiting)] = waiting
+        return waiting
+
+    @harmless
+    def _exhausted(self, waiting: _Waiting | None) -> None:
+        if waiting is None:
+            return
+        asking = waiting.task() if waiting.task is not None else None
         holders = []
         for checkout in list(self._held.values()):
-            if checkout.pool == id(pool):
+            if checkout.pool == waiting.pool:
                 task = checkout.task() if checkout.task is not None else None
-                holders.append({**checkout.fact, "task": self._tasks.of(task), "own": task is _current_task()})
-        dialect = getattr(pool, "_dialect", None)
+                holders.append({**checkout.fact, "task": self._tasks.of(task), "own": task is asking})
         self._recorder.note(
-            "pool_exhausted",
-            engine=self.of(dialect) if dialect is not None else None,
-            size=pool.size(),
-            holders=holders[:20],
-            waiting=self._caller.stack(frame),
+            "pool_exhausted", engine=waiting.engine, size=waiting.size, holders=holders[:20], waiting=waiting.stack
         )
+
+    def note_waiting(self) -> None:
+        """Record who waits for a connection of a pool right now; a test that hangs is ended while it waits."""
+        for waiting in list(self._waiting.values()):
+            self._exhausted(waiting)
 
     # -- engines --------------------------------------------------------------------------------------------------
     def _watch_engines(self, original: Callable[..., None]) -> Callable[..., None]:
@@ -133,6 +196,7 @@ class Connections:
     def _watch_asyncpg_pools(self, original: Callable[..., None]) -> Callable[..., None]:
         def __init__(pool: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
             original(pool, *args, **kwargs)
+            self._held = {key: each for key, each in self._held.items() if each.pool != id(pool)}
             self._remember("pool", pool, sys._getframe(1))  # noqa: SLF001
 
         return __init__
@@ -215,23 +279,22 @@ class Connections:
         born: Fact | None = record.info.get("savepoint")
         frame = sys._getframe(1)  # noqa: SLF001
         here = self._loops.running(frame)
-        sites = self._caller.stack(frame)
-        task = _current_task()
-        self._held[id(record)] = _Checkout(
-            pool=id(fairy._pool),  # noqa: SLF001 # the pool is not in the event's arguments
-            fact={
-                "sites": sites,
-                "fixture": self._caller.fixture(frame),
-                "test": self._recorder.test,
-                "when": self._recorder.when,
-                "connection": born and born["connection"],
-            },
-            task=weakref.ref(task) if task is not None else None,
-        )
+        checkout = self._held[id(record)] = self._checkout(fairy._pool, frame, born)  # noqa: SLF001 # not in the event
         if born is None or born["loop"] is None or here is None:
             return
         if born["loop"]["loop"] != here["loop"]:
-            self._recorder.note("crossed", resource=self.now(born), loop=here, sites=sites)
+            self._recorder.note("crossed", resource=self.now(born), loop=here, sites=checkout.fact["sites"])
+
+    def _checkout(self, pool: Any, frame: Any, born: Fact | None) -> _Checkout:
+        task = _current_task()
+        fact = {
+            "sites": self._caller.stack(frame),
+            "fixture": self._caller.fixture(frame),
+            "test": self._recorder.test,
+            "when": self._recorder.when,
+            "connection": born and born["connection"],
+        }
+        return _Checkout(pool=id(pool), fact=fact, task=weakref.ref(task) if task is not None else None)
 
     def now(self, fact: Fact) -> Fact:
         """A resource's fact with its loop as it is at this moment, open or closed."""
@@ -254,6 +317,10 @@ def _attribute(thing: Any, name: str) -> Any:
         return getattr(thing, name, None)
     except Exception:  # noqa: BLE001 # a property of the caller's may raise anything, and only looking must not
         return None
+
+
+def _is_empty(pool: Any) -> bool:
+    return bool(pool.checkedout() >= pool.size() + max(pool._max_overflow, 0) and pool._max_overflow >= 0)  # noqa: SLF001
 
 
 def _belongs_to_loop(connection: Any) -> bool:

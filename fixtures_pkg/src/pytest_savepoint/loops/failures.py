@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import itertools
 import sys
 from collections.abc import Iterator
 from types import ModuleType, TracebackType
@@ -52,11 +53,13 @@ class Failures:
         chain = list(_chain(error))
         frames = [frame for each in chain for frame in _frames(each.__traceback__)]
         running = self._running(frames)
+        foreign = self._foreign(frames, running, fixtures)
         return {
             "exceptions": [self._exception(each) for each in chain],
             "through": sorted({place for frame in frames if (place := self._place(frame))}),
             "loop": running,
-            "foreign": self._foreign(frames, running, fixtures),
+            "foreign": foreign,
+            "owner": self._owner(frames, fixtures) if foreign else None,
             "involved": self._involved(frames),
             "loop_unset": self._loops.unset,
             "pending": self._tasks.pending()[:12],
@@ -135,15 +138,25 @@ class Failures:
 
     def _running(self, frames: list[Any]) -> Fact | None:
         """The loop under the failing code: the innermost frame that runs one tells."""
-        for frame in reversed(frames):
+        for number, frame in reversed(list(enumerate(frames))):
             runner = frame.f_locals.get("self")
             for loop in (runner, getattr(runner, "_loop", None)):
                 if isinstance(loop, asyncio.AbstractEventLoop) and frame.f_code.co_name in (
                     "run",
                     "run_until_complete",
                 ):
-                    return self._loops.of(loop)
+                    known = self._loops.of(loop)
+                    return {**known, **self._runs(frames[:number])} if known and known["maker"] == "unknown" else known
         return None
+
+    def _runs(self, outer: list[Any]) -> Fact:
+        """Who ran a loop that was over before anybody could see it run."""
+        for frame in reversed(outer):
+            if self._caller.owns(frame.f_code.co_filename):
+                path = self._caller.path(frame.f_code.co_filename)
+                site = site_of(frame.f_code, frame.f_lineno, path)
+                return {"maker": "asyncio.run", "site": site, "fixture": self._caller.registered(frame.f_code)}
+        return {}
 
     def _foreign(self, frames: list[Any], running: Fact | None, fixtures: dict[str, Any]) -> list[Fact]:
         """Objects in the frames that belong to another loop than the one the code ran on."""
@@ -170,6 +183,16 @@ class Failures:
                     }
                 )
         return found[:20]
+
+    def _owner(self, frames: list[Any], fixtures: dict[str, Any]) -> Fact | None:
+        """The library's object, held by a global or a fixture, whose method the caller's code called."""
+        for outer, frame in itertools.pairwise(frames):
+            owner = frame.f_locals.get("self")
+            between = self._caller.owns(outer.f_code.co_filename) and not self._caller.owns(frame.f_code.co_filename)
+            holder = self._holders.find(owner, fixtures) if between and owner is not None else None
+            if holder is not None:
+                return {**holder, "type": f"{type(owner).__module__}.{type(owner).__qualname__}"}
+        return None
 
     def _loop_of(self, thing: Any) -> Fact | None:
         if isinstance(thing, asyncio.AbstractEventLoop):

@@ -25,6 +25,7 @@ _LIBRARIES = tuple(
     }
 )
 _PYTESTS_RUNNER = os.path.join("_pytest", "runner.py")  # noqa: PTH118 # compared with names as the interpreter has them
+_GENERATOR = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 _ASYNCHRONOUS = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
@@ -129,6 +130,7 @@ def site_of(code: CodeType, line: int, path: str) -> Fact:
         "line": line,
         "name": code.co_name,
         "async": bool(code.co_flags & _ASYNCHRONOUS),
+        "generator": bool(code.co_flags & _GENERATOR),
     }
 
 

@@ -40,7 +40,8 @@ class Holders:
 
     def _global(self, module: ModuleType, filename: str, name: str, value: Any, thing: Any) -> Fact:
         # A name that was imported is assigned in the module it comes from, which the search meets as well.
-        line = assignment_line(filename, name)
+        attribute = None if value is thing else _attribute(value, thing)
+        line = assignment_line(filename, name, attribute)
         if line is None:
             for other in list(sys.modules.values()):
                 source = getattr(other, "__file__", None)
@@ -52,7 +53,7 @@ class Holders:
         return {
             "kind": "global",
             "name": f"{module.__name__}.{name}",
-            "attribute": None if value is thing else _attribute(value, thing),
+            "attribute": attribute,
             "path": self._caller.path(filename),
             "line": line,
         }
@@ -69,13 +70,20 @@ def _attribute(owner: Any, thing: Any) -> str | None:
     return None
 
 
-def assignment_line(filename: str, name: str) -> int | None:
-    """The line of a module on which a global gets its value."""
+def assignment_line(filename: str, name: str, attribute: str | None = None) -> int | None:
+    """The line of a module on which a global gets its value, or an attribute of its class when the global is one."""
     try:
         tree = ast.parse(Path(filename).read_bytes())
     except (OSError, SyntaxError, ValueError):
         return None
     for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name == name and attribute is not None:
+            return _assigned(node.body, attribute)
+    return _assigned(tree.body, name)
+
+
+def _assigned(body: list[ast.stmt], name: str) -> int | None:
+    for node in body:
         targets = (
             node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
         )
