@@ -106,7 +106,7 @@ def test_green_run_is_green(build):
         {"kind": "session", "python": "3.13.0", "workers": 2, "isolation": "savepoint"},
         {"kind": "collected", "total": 1},
         {"kind": "database", "provider": "system", "version": "16.4", "template": {"name": "t", "hit": True}},
-        *phases("passed", "passed", "passed"),
+        *phases("passed", "passed", "passed", isolation="savepoint"),
         FINISHED,
         pytest_exit=0,
     )
