@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
 
+from pytest_savepoint.diagnosis import Finding as DoctorFinding
+
 from savepoint_ci.report.headline import plural
 from savepoint_ci.report.model import Finding, Report
 from savepoint_ci.report.text import clean_block, clean_line, cut
 
-__all__ = ["annotation_commands", "warning_command"]
+__all__ = ["annotation_commands", "finding_command", "warning_command"]
 
 _BUDGET = 10
 _MESSAGE_LIMIT = 3_000
@@ -43,6 +45,14 @@ def annotation_commands(report: Report, *, project: str = "") -> list[str]:
         if (rest := len(of_level) - _BUDGET) > 0:
             commands.append(f"::notice title=Savepoint::{plural(rest, level)} more: see the job summary.")
     return commands
+
+
+def finding_command(finding: DoctorFinding, *, project: str = "") -> str:
+    """Return the workflow command of one finding that no test run stands behind."""
+    culprit = finding.culprit
+    place = (culprit.path, culprit.line) if culprit else (None, None)
+    message = f"{finding.explanation}\nFix: {finding.fix}"
+    return _command(_Mark("warning", f"{finding.code} {finding.cause}", message, *place), project)
 
 
 def warning_command(message: str) -> str:

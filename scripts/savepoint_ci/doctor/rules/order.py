@@ -1,0 +1,315 @@
+"""What makes a suite depend on the order of tests, rows, ids or parameters."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from savepoint_ci.doctor.edits import argument, replacement, written
+from savepoint_ci.doctor.problem import Examined, Problem, Rule, problem
+from savepoint_ci.doctor.project import assigned
+from savepoint_ci.doctor.source import Function, Source, inside, keyword, strings
+from savepoint_ci.doctor.suite import Suite
+
+__all__ = ["RULES"]
+
+_FILE_CONFIG = "logging.config.fileConfig"
+_SELECT = re.compile(r"^\s*select\s+(?!distinct\s+on)(.+?)\s+from\s+\"?(\w+)\"?\s*(.*)$", re.IGNORECASE | re.DOTALL)
+_ORDERS = re.compile(r"\border\s+by\b|\blimit\s+1\b|\bjoin\b|\bunion\b", re.IGNORECASE)
+_AGGREGATES = re.compile(
+    r"^\s*(count|sum|min|max|avg|array_agg|string_agg|json_agg|jsonb_agg|bool_and|bool_or)\s*\(", re.IGNORECASE
+)
+
+
+def joined_without_savepoint(examined: Examined) -> Iterator[Problem]:
+    """A session joins a transaction that its fixture rolls back, and the application rolls back too."""
+    for fixture in examined.tests.fixtures:
+        function = fixture.function
+        text = ast.unparse(function.node)
+        if "begin_nested" in text or "listens_for" in text or "event.listen" in text or ".rollback()" not in text:
+            continue
+        for node in inside(function.node):
+            if not isinstance(node, ast.Call) or keyword(node, "join_transaction_mode") or _has_splat(node):
+                continue
+            thing = examined.things.of(function.source, node)
+            bound = keyword(node, "bind") or (node.args[0] if node.args else None)
+            if not thing or thing.kind != "session" or thing.call is not node or not isinstance(bound, ast.Name):
+                continue
+            connection = examined.things.of(function.source, bound)
+            begun = f"{bound.id}.begin()" in text
+            if connection and connection.kind == "connection" and begun and _rolls_back(examined, function):
+                yield problem(
+                    "state.rollback_isolation_broken",
+                    source=function.source,
+                    node=node,
+                    name=fixture.name,
+                    explanation=f"{fixture.name} gives a session that joins its outer transaction without a savepoint. The "
+                    "first rollback in the application or a test ends that transaction, with all that fixtures put in.",
+                    fix='Make the session with join_transaction_mode="create_savepoint".',
+                    confidence=0.9,
+                    edits=[argument(function.source, node, 'join_transaction_mode="create_savepoint"')],
+                )
+
+
+def _has_splat(call: ast.Call) -> bool:
+    return any(each.arg is None for each in call.keywords)
+
+
+def _rolls_back(examined: Examined, own: Function) -> bool:
+    suite = examined.project.suite(own.source)
+    for source in examined.project.files(suite):
+        for function in source.functions.values():
+            if function is not own and any(
+                isinstance(node, ast.Attribute) and node.attr == "rollback" for node in inside(function.node)
+            ):
+                return True
+    return False
+
+
+def logging_disabled(examined: Examined) -> Iterator[Problem]:
+    """Migrations run in the process of the tests and disable the loggers that other tests read."""
+    for source in examined.project.sources.values():
+        for node in source.nodes:
+            if not isinstance(node, ast.Call) or source.dotted(node.func) != _FILE_CONFIG or _has_splat(node):
+                continue
+            suite = examined.project.suite(source)
+            if keyword(node, "disable_existing_loggers") or source.path.name != "env.py" or suite.managed:
+                continue
+            readers = [
+                test for test in examined.tests.of(suite) if any(a.arg == "caplog" for a in test.function.parameters)
+            ]
+            if readers and _migrates(examined, suite):
+                yield problem(
+                    "state.logging_disabled",
+                    source=source,
+                    node=node,
+                    name="fileConfig",
+                    explanation="The suite runs migrations in its own process, and fileConfig() disables every logger that "
+                    f"exists then. {readers[0].function.name} reads the log and sees nothing when it comes later.",
+                    fix="fileConfig(..., disable_existing_loggers=False)",
+                    confidence=0.92,
+                    tests=readers,
+                    edits=[argument(source, node, "disable_existing_loggers=False")],
+                )
+
+
+def _migrates(examined: Examined, suite: Suite) -> bool:
+    tests = [*examined.tests.of(suite), *(each for each in examined.tests.fixtures)]
+    for function in examined.project.reached(each.function for each in tests):
+        if examined.project.suite(function.source) is suite:
+            for node in inside(function.node, nested=True):
+                if isinstance(node, ast.Attribute) and function.source.dotted(node).startswith("alembic.command."):
+                    return True
+    return False
+
+
+def unordered_select(examined: Examined) -> Iterator[Problem]:
+    """Rows are compared with a list although no order is asked for, and the project updates their table."""
+    for test in examined.tests.tests:
+        for node in inside(test.function.node):
+            match node:
+                case ast.Compare(left=left, ops=[ast.Eq()], comparators=[ast.List(elts=[_, _, *_])]):
+                    query = _query(examined, test.function, left)
+                case _:
+                    continue
+            if query is None:
+                continue
+            source, select, table = query
+            if not _is_updated(examined, examined.project.suite(test.source), table):
+                continue
+            owner = source.function_of(select)
+            yield problem(
+                "state.unordered_select",
+                source=source,
+                node=select,
+                name=owner.name if owner else table,
+                explanation=f"{test.function.name} expects rows of {table} in one order, and the query asks for none. An update "
+                "elsewhere moves a row to another place.",
+                fix="Add ORDER BY to the query, or compare sorted lists.",
+                confidence=0.87,
+                tests=[test],
+            )
+
+
+def _query(
+    examined: Examined, function: Function, node: ast.expr, depth: int = 5
+) -> tuple[Source, ast.expr, str] | None:
+    """The unordered SELECT whose rows an expression lists as they come."""
+    if depth == 0:
+        return None
+    match node:
+        case ast.Await(value=value) | ast.Attribute(value=value) | ast.NamedExpr(value=value):
+            return _query(examined, function, value, depth)
+        case ast.Name(id=name):
+            value = assigned(function, name)
+            changed = any(
+                isinstance(each, ast.Call) and ast.unparse(each.func) == f"{name}.sort"
+                for each in inside(function.node)
+            )
+            return _query(examined, function, value, depth - 1) if value is not None and not changed else None
+        case ast.ListComp(generators=[ast.comprehension(iter=rows)]):
+            return _query(examined, function, rows, depth - 1)
+        case ast.Call(func=ast.Name(id="list" | "tuple"), args=[value]):
+            return _query(examined, function, value, depth)
+        case ast.Call(func=ast.Attribute(attr=attribute, value=value), args=arguments):
+            if attribute in ("all", "scalars", "fetchall"):
+                inner = _query(examined, function, value, depth)
+                if inner or not arguments:
+                    return inner
+            if attribute in ("execute", "scalars", "fetch", "exec_driver_sql", "stream_scalars") and arguments:
+                return _select(function.source, arguments[0])
+    callee = examined.project.callee(function.source, node) if isinstance(node, ast.Call) else None
+    if callee:
+        values = [each.value for each in inside(callee.node) if isinstance(each, ast.Return) and each.value]
+        return _query(examined, callee, values[0], depth - 1) if len(values) == 1 else None
+    return None
+
+
+def _select(source: Source, node: ast.expr) -> tuple[Source, ast.expr, str] | None:
+    text = (
+        node.args[0]
+        if isinstance(node, ast.Call) and source.dotted(node.func) == "sqlalchemy.text" and node.args
+        else node
+    )
+    if not isinstance(text, ast.Constant) or not isinstance(text.value, str):
+        return None
+    found = _SELECT.match(text.value)
+    if not found or _ORDERS.search(text.value) or _AGGREGATES.match(found[1]):
+        return None
+    return source, text, found[2]
+
+
+def _is_updated(examined: Examined, suite: Suite, table: str) -> bool:
+    changes = re.compile(rf"\bupdate\s+\"?{re.escape(table)}\b", re.IGNORECASE)
+    return any(changes.search(each) for source in examined.project.files(suite) for each in source.texts)
+
+
+def parameters_of_a_set(examined: Examined) -> Iterator[Problem]:
+    for test in examined.tests.tests:
+        for mark in test.marks:
+            if not isinstance(mark, ast.Call) or test.source.dotted(mark.func) != "pytest.mark.parametrize":
+                continue
+            values = mark.args[1] if len(mark.args) > 1 else keyword(mark, "argvalues")
+            elements = _set_of_text(examined, test.source, values)
+            if values is None or elements is None:
+                continue
+            yield problem(
+                "xdist.nondeterministic_collection",
+                source=test.source,
+                node=mark,
+                name=test.function.name,
+                explanation=f"{test.function.name} is parametrized over a set of strings, whose order differs from process to "
+                "process. Every xdist worker collects other tests, and xdist refuses to start.",
+                fix=f"parametrize over sorted({ast.unparse(values)}).",
+                confidence=0.95,
+                tests=[test],
+                edits=[replacement(test.source, values, f"sorted({written(test.source, values)})")],
+            )
+
+
+def _set_of_text(examined: Examined, source: Source, node: ast.expr | None) -> list[ast.expr] | None:
+    """The elements of a set in which all are strings."""
+    match node:
+        case ast.Set(elts=elements):
+            texts = all(isinstance(each, ast.Constant) and isinstance(each.value, str) for each in elements)
+            return elements if texts else None
+        case ast.Call(func=ast.Name(id="set" | "frozenset"), args=[ast.List(elts=elements) | ast.Tuple(elts=elements)]):
+            return _set_of_text(examined, source, ast.Set(elts=elements))
+        case ast.Call(func=ast.Name(id="frozenset" | "list" | "tuple"), args=[value]):
+            return _set_of_text(examined, source, value)
+        case ast.Name() | ast.Attribute():
+            found = examined.project.definition(source, node)
+            return _set_of_text(examined, found.source, found.value) if found and found.value else None
+    return None
+
+
+def assumed_id(examined: Examined) -> Iterator[Problem]:
+    """A test knows the next value of a sequence."""
+    for test in examined.tests.tests:
+        function = test.function
+        if _restarts_sequences(examined, examined.project.suite(test.source)):
+            continue
+        for node in inside(function.node):
+            match node:
+                case ast.Compare(
+                    left=ast.Attribute(value=ast.Name(id=name), attr="id"),
+                    ops=[ast.Eq()],
+                    comparators=[ast.Constant(value=int())],
+                ) if _is_inserted(examined, function, name):
+                    yield problem(
+                        "state.sequence_assumption",
+                        source=test.source,
+                        node=node,
+                        name=function.name,
+                        explanation=f"{function.name} expects {ast.unparse(node)} of a row that the database numbers. A "
+                        "sequence goes on after a rollback, so the number depends on the tests that ran before.",
+                        fix=f"Compare with the {name}.id that the insert gave, not with a number.",
+                        confidence=0.85,
+                        tests=[test],
+                    )
+
+
+def _is_inserted(examined: Examined, function: Function, name: str) -> bool:
+    """The object is new, has no id given, and is added to a session."""
+    made = assigned(function, name)
+    if not isinstance(made, ast.Call) or keyword(made, "id") or made.args or _has_splat(made):
+        return False
+    for node in inside(function.node):
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Name() as session, attr="add" | "add_all")):
+                thing = examined.things.of(function.source, session)
+                if (
+                    thing
+                    and thing.kind == "session"
+                    and name in {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+                ):
+                    return True
+    return False
+
+
+def _restarts_sequences(examined: Examined, suite: Suite) -> bool:
+    markers = ("sqlite", "restart identity", "RESTART IDENTITY", "drop_all", "setval")
+    return any(marker in source.text for source in examined.project.files(suite) for marker in markers)
+
+
+def schema_per_test(examined: Examined) -> Iterator[Problem]:
+    """Every test makes all tables and drops them again."""
+    for fixture in examined.tests.fixtures:
+        if fixture.scope != "function" or not fixture.function.is_async:
+            continue
+        made = next((node for node in inside(fixture.function.node) if _runs_sync(node, "create_all")), None)
+        dropped = any(_runs_sync(node, "drop_all") for node in inside(fixture.function.node))
+        if made is None or not dropped or any("sqlite" in source.text for source in _near(examined, fixture.source)):
+            continue
+        yield problem(
+            "state.schema_made_per_test",
+            source=fixture.source,
+            node=made,
+            name=fixture.name,
+            explanation=f"{fixture.name} creates every table before a test and drops them after it. That is the slowest "
+            "isolation there is, and it cannot run beside itself on one database.",
+            fix="Make the schema once (a session-scoped fixture, or Savepoint's template), and roll back or clear rows.",
+            confidence=0.8,
+        )
+
+
+def _runs_sync(node: ast.AST, name: str) -> bool:
+    match node:
+        case ast.Call(func=ast.Attribute(attr="run_sync"), args=[ast.Attribute(attr=attribute), *_]):
+            return attribute == name
+    return False
+
+
+def _near(examined: Examined, source: Source) -> list[Source]:
+    return examined.project.files(examined.project.suite(source))
+
+
+RULES: tuple[Rule, ...] = (
+    joined_without_savepoint,
+    logging_disabled,
+    unordered_select,
+    parameters_of_a_set,
+    assumed_id,
+    schema_per_test,
+)
