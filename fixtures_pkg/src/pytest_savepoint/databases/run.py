@@ -116,7 +116,8 @@ class DatabaseRun:
         try:
             self._databases.clear()
             # Also those that workers made themselves, for tests that needed one of their own.
-            owned = await owned_databases(lease.connection)
+            async with session(self.server.address) as connection:
+                owned = await owned_databases(connection)
             await asyncio.gather(*(self._drop(each.name) for each in owned if run_of(each.name) == self.id))
         finally:
             await lease.give_back()
