@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Literal
 
 from pytest_savepoint.diagnosis import Finding as DoctorFinding
 
 from savepoint_ci.report.headline import plural
 from savepoint_ci.report.model import Finding, Report
+from savepoint_ci.report.paths import workspace_path
 from savepoint_ci.report.text import clean_block, clean_line, cut
 
 __all__ = ["annotation_commands", "finding_command", "warning_command"]
@@ -93,7 +93,7 @@ def _failing_lines(report: Report) -> Iterator[_Mark]:
 
 def _command(mark: _Mark, project: str) -> str:
     properties = {}
-    path = _workspace_path(mark.path, project)
+    path = workspace_path(mark.path, project)
     if path:
         properties["file"] = path
         if mark.line:
@@ -102,12 +102,6 @@ def _command(mark: _Mark, project: str) -> str:
     listed = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
     message = cut(clean_block(mark.message), _MESSAGE_LIMIT) or properties["title"]
     return f"::{mark.level} {listed}::{_data(message)}"
-
-
-def _workspace_path(path: str | None, project: str) -> str | None:
-    if not path or path.startswith("/") or ".." in PurePosixPath(path).parts:
-        return None
-    return str(PurePosixPath(project) / clean_line(path))
 
 
 def _data(text: str) -> str:

@@ -53,7 +53,8 @@ def _files(coverage: Coverage, detail: Detail) -> str:
     if not partly or not detail.files:
         return ""
     lines = [
-        f"- {code(file.path)} {percent(file.percent)}" + (f": {code(ranges_text(file.missing))}" if file.missing else "")
+        f"- {code(file.path)} {percent(file.percent)}"
+        + (f": {code(ranges_text(file.missing))}" if file.missing else "")
         for file in partly[: detail.files]
     ]
     return (
