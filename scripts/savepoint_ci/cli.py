@@ -22,6 +22,7 @@ from savepoint_ci.invocation import Invocation, attempt
 from savepoint_ci.progress import choose_display
 from savepoint_ci.state import Configured, State
 
+from savepoint_ci.tolerated.read import read_tolerated
 __all__ = ["main"]
 
 VERBS = {
@@ -123,6 +124,7 @@ def _configured(verb: str, project: Path, environ: Mapping[str, str]) -> Mapping
     return {**configured.variables, **environ} if configured else environ
 
 
+        read_tolerated(project)  # its faults are said before anything runs
 def _split(arguments: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
     own = list(arguments)
     if "--" not in own:

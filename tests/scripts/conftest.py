@@ -64,7 +64,7 @@ def tool(tmp_path, cache) -> Tool:
     project.mkdir()
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     mirrors = {name: text for name, text in os.environ.items() if name.startswith(("PIP_", "UV_", "SSL_"))}
-    return Tool(project, {**mirrors, **kept, "SAVEPOINT_CACHE": str(cache), "SAVEPOINT_COVERAGE": "false"})
+    return Tool(project, {**mirrors, **kept, "SAVEPOINT_CACHE": str(cache), "SAVEPOINT_COVERAGE": "false", "SAVEPOINT_RERUN_BUDGET": "0"})
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ else:
 __all__ = ["SETTINGS", "Secret", "Setting", "Settings", "read_settings"]
 
 _UNITS = {"s": 1, "m": 60, "h": 3600}
+_TABLES = ("quarantine", "silence")  # arrays of tables that the tool reads; each entry is about some tests only
 
 
 def _text(value: object) -> str:
@@ -345,7 +346,7 @@ def _pyproject_table(project: Path) -> tuple[dict[str, object], list[str]]:
     known = {setting.kebab for setting in SETTINGS if not setting.secret or setting.name == "server_url"}
     faults = []
     for name in table:
-        if name not in known:
+        if name not in known and name not in _TABLES:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else "."
             faults.append(f"[tool.savepoint] has no setting {name!r}{hint}")

@@ -127,7 +127,8 @@ def _ran(report: Report) -> str:
 
 def _aside(report: Report) -> str:
     skipped = report.counts.get("skipped", 0)
-    return f", {skipped:,} skipped" if skipped else ""
+    excused = sum(test.failed for test in report.quarantined)
+    return (f", {skipped:,} skipped" if skipped else "") + (f", {excused:,} in quarantine failed" if excused else "")
 
 
 def _step(report: Report) -> str:

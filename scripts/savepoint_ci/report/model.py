@@ -34,12 +34,14 @@ __all__ = [
     "PatchCoverage",
     "Phase",
     "PhaseError",
+    "Quarantined",
     "Report",
     "ReportError",
     "Result",
     "Run",
     "Shard",
     "ShardResult",
+    "Silenced",
     "Standing",
     "Template",
     "TestHistory",
@@ -157,6 +159,25 @@ class Verdict:
     explanation: Text = ""
     command: Line = ""
     reproduced: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quarantined:
+    """A test that ran and whose failure does not count until a date (ISO 8601, the last day included)."""
+
+    nodeid: Line
+    reason: Line
+    owner: Line
+    expires: Line
+    failed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Silenced:
+    """A finding that the project does not want to see, and why."""
+
+    finding: Finding
+    reason: Line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -330,7 +351,9 @@ class Report:
     run: Run
     tests: Annotated[tuple[TestResult, ...], Meta(max_length=200_000)] = ()
     findings: Annotated[tuple[Finding, ...], Meta(max_length=10_000)] = ()
+    silenced: Annotated[tuple[Silenced, ...], Meta(max_length=10_000)] = ()
     verdicts: Annotated[tuple[Verdict, ...], Meta(max_length=200_000)] = ()
+    quarantined: Annotated[tuple[Quarantined, ...], Meta(max_length=10_000)] = ()
     history: History | None = None
     coverage: Coverage | None = None
     database: Database | None = None

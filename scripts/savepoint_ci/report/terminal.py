@@ -31,6 +31,7 @@ def terminal_summary(report: Report) -> str:
         *(line for finding in report.findings for line in _finding(finding)),
         *_failing_tests(report),
         *(line for verdict in report.verdicts[:_VERDICTS] for line in _verdict(verdict)),
+        *_tolerated(report),
         *(f"warning: {cut(clean_line(warning), 500)}" for warning in report.warnings[:10]),
         *_coverage(report),
         *_ledger(report),
@@ -79,6 +80,15 @@ def _verdict(verdict: Verdict) -> Iterator[str]:
     if verdict.command:
         how = "reproduced by" if verdict.reproduced else "try"
         yield f"  {how}: {clean_line(verdict.command)}"
+
+
+def _tolerated(report: Report) -> Iterator[str]:
+    for test in report.quarantined:
+        if test.failed:
+            reason = f"{clean_line(test.owner)}: {clean_line(test.reason)}"
+            yield f"in quarantine until {clean_line(test.expires)}: {clean_line(test.nodeid)} failed ({reason})"
+    for each in report.silenced:
+        yield f"silenced: {each.finding.code} {each.finding.cause} ({clean_line(each.reason)})"
 
 
 def _coverage(report: Report) -> Iterator[str]:

@@ -90,10 +90,10 @@ class FreshDatabases:
 def fresh_databases(
     settings: Settings, environ: Mapping[str, str], *, cache: Path
 ) -> Iterator[FreshDatabases | str]:
-    """Copies of the database that the environment names; the reason, as a sentence's end, where there can be none."""
+    """Copies of the database that the environment names; the reason where there can be none, empty when it names none."""
     url = next((environ[name] for name in settings.database_url_env if _POSTGRESQL.match(environ.get(name, ""))), "")
     if not url:
-        yield f"{', '.join(settings.database_url_env)} names no PostgreSQL database"
+        yield ""
         return
     try:
         address = parse_server_url(Secret(url))

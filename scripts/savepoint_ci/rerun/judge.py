@@ -150,12 +150,14 @@ def _circumstances(case: _Case, worst: Variation) -> Judged:
 
 def _fails_in_company(case: _Case, seen: Ran) -> Judged:
     nodeid, before = case.nodeid, seen.before(case.nodeid)
-    same = seen.variation.of([*before, nodeid], "same-order")
-    failures = case.count(same, _CONFIRM)
-    if not before or failures < _CONFIRM:
+    exactly = seen.variation.of([*before, nodeid], "same-order")
+    # What is not needed for it to fail is left out: the seed, then the load or zone, then the tests before it.
+    attempts = (replace(exactly, seed=None), exactly) if before else ()
+    same = next((each for each in attempts if case.always(each, wanted=True)), None)
+    if same is None:
         return _flaky(case, FILE_ORDER.of([nodeid], "alone"), seen=seen)
     calm = FILE_ORDER.of([*before, nodeid], "same-order")
-    if not seen.variation.is_plain and case.fails(calm):
+    if not same.is_plain and case.fails(calm):
         same = calm
     polluters = smallest(
         before,
@@ -163,10 +165,8 @@ def _fails_in_company(case: _Case, seen: Ran) -> Judged:
         suspects=(*case.hints, *_suspects(seen, nodeid, before)),
     )
     worst = same.of([*polluters, nodeid], "with-polluters")
-    if not case.always(worst, wanted=True) or case.fails(FILE_ORDER.of([nodeid], "alone")):
+    if not case.fails(worst):
         return _flaky(case, FILE_ORDER.of([nodeid], "alone"), seen=seen)
-    plain = replace(worst, seed=None)
-    worst = plain if case.fails(plain) else worst
     kind: Kind = "database-state" if met_writes(case.last[True].facts, nodeid, polluters) else "order-dependent"
     return Judged(nodeid, kind, worst, polluters=polluters, failing=case.last[True], passing=case.last[False])
 

@@ -19,7 +19,7 @@ def smallest(
     :param suspects: tests that are tried alone first, the likeliest first.
     :raises Undecided: when `differs` raises it.
     """
-    for suspect in suspects:
+    for suspect in suspects if len(tests) > 1 else ():
         if suspect in tests and differs((suspect,)):
             return (suspect,)
     kept, pieces = tuple(tests), 2

@@ -8,13 +8,17 @@ from datetime import datetime
 
 from savepoint_ci.rerun.variation import Variation
 
-__all__ = ["ENOUGH", "far_zone", "search"]
+__all__ = ["ENOUGH", "ENOUGH_FOR_CHANGED", "far_zone", "search"]
 
 ENOUGH = 40
 """Runs without a new failure after which a search ends; a rate of 7 % would have been seen with 95 % probability."""
 
 
-def search(tests: Sequence[str], *, seed: int, load: int, zone: str, first: Sequence[str] = ()) -> Iterator[Variation]:
+ENOUGH_FOR_CHANGED = 10
+"""The same for the tests of a change, each of which was chosen to be repeated."""
+
+
+def search(tests: Sequence[str], *, seed: int, load: int, zone: str) -> Iterator[Variation]:
     """Variations without end, the ones that find most at the head.
 
     Two orders, the files' and its reverse, have each pair of tests both ways round. After that each test comes first
@@ -24,11 +28,7 @@ def search(tests: Sequence[str], *, seed: int, load: int, zone: str, first: Sequ
     :param seed: what the orders and the seeds of random numbers are drawn from.
     :param load: processes that make a loaded machine.
     :param zone: another time zone.
-    :param first: tests that are repeated before anything else, such as those of a pull request.
     """
-    if first:
-        yield from (Variation("changed", tuple(first), seed=seed), Variation("changed-reversed", tuple(reversed(first))))
-        yield Variation("changed-under-load", tuple(first), load=load)
     if len(tests) > 1:
         yield Variation("reversed", tuple(reversed(tests)), seed=seed)
     yield Variation("under-load", tuple(tests), load=load, seed=seed + 1)
@@ -39,7 +39,7 @@ def search(tests: Sequence[str], *, seed: int, load: int, zone: str, first: Sequ
         for loaded in (False, False, True):
             seed += 1
             if not heads:
-                heads = [*first, *draw.sample(list(tests), len(tests))]
+                heads = draw.sample(list(tests), len(tests))
             head = heads.pop(0)
             rest = [test for test in tests if test != head]
             order = (head, *draw.sample(rest, len(rest)))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 
 from savepoint_ci.rerun.judge import Judged, judge
 from savepoint_ci.rerun.laboratory import Laboratory
 from savepoint_ci.rerun.minimize import Undecided
-from savepoint_ci.rerun.plan import ENOUGH, far_zone, search
+from savepoint_ci.rerun.plan import ENOUGH, ENOUGH_FOR_CHANGED, far_zone, search
 from savepoint_ci.rerun.ran import Ran
 from savepoint_ci.rerun.variation import FILE_ORDER, shell_command
 
@@ -41,30 +42,38 @@ class Search:
     quiet: int = 0
     complete: bool = False
 
-    def suite(self, *, seed: int, load: int, first: Sequence[str], started: Callable[[], None]) -> None:
+    def suite(
+        self, *, seed: int, load: int, first: Callable[[Sequence[str]], Sequence[str]], started: Callable[[], None]
+    ) -> None:
         """Run the suite in file order, and then in every variation of the plan.
 
         :param seed: what orders and seeds are drawn from.
         :param load: processes that make a loaded machine.
-        :param first: files and tests that are repeated before all others, as beginnings of node ids.
+        :param first: gives the tests of all that are repeated before the others.
         :param started: called after the first run, however that ended, when what it left is still there.
         """
-        try:
+        with suppress(Undecided):  # the time is up; what is known so far is the result
             try:
-                self.plain = self.laboratory.run(FILE_ORDER)
+                plain = self.laboratory.run(FILE_ORDER)
             finally:
                 started()
-            self.examine(self.plain)
-            self._vary(self.plain.tests, seed=seed, load=load, first=tuple(first))
+            self.examine(plain)
+            self._vary(first(plain.tests), seed=seed, load=load, enough=ENOUGH_FOR_CHANGED)
+            self._vary(plain.tests, seed=seed, load=load, enough=ENOUGH)
             self.complete = True
-        except Undecided:
-            pass  # the time is up; what is known so far is the result
 
-    def _vary(self, tests: Sequence[str], *, seed: int, load: int, first: tuple[str, ...]) -> None:
-        changed = [test for test in tests if test.startswith(first)] if first else []
+    def changed(self, seen: Ran, tests: Sequence[str], *, seed: int, load: int) -> None:
+        """Examine what failed in a run of the whole suite, and repeat the tests that a change touches."""
+        with suppress(Undecided):
+            self.examine(seen)
+            self._vary(tests, seed=seed, load=load, enough=ENOUGH_FOR_CHANGED)
+            self.complete = True
+
+    def _vary(self, tests: Sequence[str], *, seed: int, load: int, enough: int) -> None:
         zone = far_zone(datetime.now(timezone.utc))
-        for variation in search(tests, seed=seed, load=load, zone=zone, first=changed):
-            if self.quiet >= ENOUGH or len(self.judged) >= len(tests):
+        self.quiet = 0
+        for variation in search(tests, seed=seed, load=load, zone=zone) if tests else ():
+            if self.quiet >= enough or {each.nodeid for each in self.judged} >= set(tests):
                 break
             self.quiet += 1
             self.examine(self.laboratory.run(variation))

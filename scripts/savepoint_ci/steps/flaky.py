@@ -12,6 +12,7 @@ from pathlib import Path
 from pytest_savepoint.errors import ExitCode
 
 from savepoint_ci.invocation import Invocation
+from savepoint_ci.rerun.changed import changed_tests
 from savepoint_ci.rerun.laboratory import Laboratory
 from savepoint_ci.rerun.prepare import command_arguments, prepared
 from savepoint_ci.rerun.result import rewrite_findings, verdicts_of
@@ -47,7 +48,7 @@ def _search(invocation: Invocation, deadline: float) -> ExitCode:
         search.suite(
             seed=secrets.randbelow(_SEEDS),
             load=2 * (os.cpu_count() or 1),
-            first=(),
+            first=lambda tests: changed_tests(invocation, tests),
             started=lambda: _keep(invocation, laboratory),
         )
     tested = invocation.state.load(Tested)

@@ -17,7 +17,9 @@ from pytest_savepoint.errors import ExitCode, SavepointError, ServerError
 
 from savepoint_ci.invocation import Invocation
 from savepoint_ci.report.text import clean_block
-from savepoint_ci.state import Failed, Provisioned, Tested
+from savepoint_ci.rerun.failures import Again
+from savepoint_ci.shards.share import select
+from savepoint_ci.state import Failed, Provisioned, Reran, Tested
 from savepoint_ci.steps.install import callers_python
 from savepoint_ci.steps.provision import wait_for_server
 from savepoint_ci.suite.command import suite_command, suite_environment
@@ -44,7 +46,16 @@ def test(invocation: Invocation) -> ExitCode:
     :raises ServerError: when tests failed and the server is gone.
     """
     provisioned = wait_for_server(invocation)
-    tested = _run(invocation, provisioned)
+    invocation.state.forget(Reran)
+    with Again.ready(invocation, python=callers_python(invocation), server_url=provisioned.url) as again:
+        tested = _run(invocation, provisioned)
+        code = _meaning(invocation, provisioned, tested)
+        if code is not ExitCode.INTERRUPTED:
+            again.after(tested)
+    return code
+
+
+def _meaning(invocation: Invocation, provisioned: Provisioned, tested: Tested) -> ExitCode:
     if tested.pytest_exit:
         show_output(invocation, Path(tested.log))
     if tested.interrupted:
