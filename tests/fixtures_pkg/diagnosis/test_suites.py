@@ -8,16 +8,16 @@ import pytest
 pytestmark = pytest.mark.e2e
 
 
-@pytest.mark.parametrize("loops", ["narrow", "wide", "records", "background"])
-def test_every_marked_line_of_a_sick_suite_is_found_and_no_other(diagnose_suite, loops):
-    suite = diagnose_suite(f"{loops}/sick")
+@pytest.mark.parametrize("name", ["narrow", "wide", "records", "background", "drivers"])
+def test_every_marked_line_of_a_sick_suite_is_found_and_no_other(diagnose_suite, name):
+    suite = diagnose_suite(f"{name}/sick")
     assert suite.pointed_at == suite.marked, suite.output
     assert not suite.faults
 
 
-@pytest.mark.parametrize("loops", ["narrow", "wide"])
-def test_nothing_is_found_in_a_suite_of_look_alikes(diagnose_suite, loops):
-    suite = diagnose_suite(f"{loops}/well")
+@pytest.mark.parametrize("name", ["narrow", "wide", "records", "drivers"])
+def test_nothing_is_found_in_a_suite_of_look_alikes(diagnose_suite, name):
+    suite = diagnose_suite(f"{name}/well")
     assert suite.findings == [], suite.output
     assert not suite.faults
     failed = [line for line in suite.evidence if line["kind"] == "phase" and line["outcome"] == "failed"]

@@ -27,7 +27,9 @@ _NUMBER = re.compile(r"(^|_)(id|pk|no|number|ids)$", re.IGNORECASE)
 _BY_NUMBER = r"\.get\(\s*\w+\s*,\s*\d+\s*\)|[\"'][^\"']*/\d+\b|\bid\s*={1,2}\s*\d+\b|\bid\s*=\s*:?\d+"
 _NOTHING = {"None", "404"}
 _DRAWS = r"\b(random|secrets|rng|faker|fake|_random|randint|randrange|choice|choices|sample|uuid4\(\)\.hex\[)\b"
+_LONG = 7
 _SHORT = 1.0
+_KEY = re.compile(r"\)=\((.*?)\)")
 _WAITS_FOR_SIGNAL = ("asyncio/locks.py", "asyncio/queues.py", "asyncio/futures.py", "asyncio/base_futures.py")
 
 
@@ -89,11 +91,13 @@ def _collision(record: Record) -> Iterator[Finding]:
     """Two values that were drawn at random are the same."""
     for failure in record.failures:
         comparison = failure["comparison"]
-        taken = _UNIQUE in sqlstates(failure) and len({each["task"] for each in _inserts(failure)}) < 2
-        same = asserted(failure) and comparison is not None and comparison["op"] in ("!=", "not in", "<", ">")
-        same = same and (comparison["equal"] or comparison["op"] == "not in")
-        distinct = asserted(failure) and comparison is not None and _counts_distinct(failure)
-        if not (taken or same or distinct):
+        taken = _UNIQUE in sqlstates(failure) and _taken_by_chance(failure)
+        different = asserted(failure) and comparison is not None and (
+            (comparison["op"] == "!=" and comparison["equal"] and _small(comparison["shown"][0]))
+            or (comparison["op"] == "not in" and _small(comparison["shown"][0]))
+            or (comparison["op"] == "==" and _counts_distinct(failure))
+        )
+        if not taken and not different:
             continue
         drawn = _draw(failure)
         if drawn is None:
@@ -109,6 +113,20 @@ def _collision(record: Record) -> Iterator[Finding]:
             confidence=0.91,
             evidence=[text, failure["exceptions"][0]["message"][:160]],
         )
+
+
+def _small(shown: str | None) -> bool:
+    """Whether a value is from a space in which two may meet by chance."""
+    return shown is not None and len(shown.strip("'\"")) < _LONG
+
+
+def _taken_by_chance(failure: Fact) -> bool:
+    """Whether one task inserted a value twice that stands nowhere in the test."""
+    key = next((found[1] for error in failure["exceptions"] if (found := _KEY.search(error["message"]))), None)
+    functions = [failure["function"], *(error["function"] for error in failure["exceptions"])]
+    lines = [line for each in functions if each for line in each["source"] if not re.search(_DRAWS, line)]
+    literal = key is not None and any(re.search(rf"(?<![\w.]){re.escape(key)}(?![\w.])", line) for line in lines)
+    return not literal and len({each["task"] for each in _inserts(failure)}) < 2
 
 
 def _inserts(failure: Fact) -> list[Fact]:
@@ -142,7 +160,7 @@ def _timeout_race(record: Record) -> Iterator[Finding]:
         if not timed_out(failure):
             continue
         found = _deadline(failure)
-        work = _interrupted(failure)
+        work = _interrupted(failure) if failure["reached"]["draws"] or failure["statements"] else None
         if found is None or work is None:
             continue
         site, line, seconds = found
@@ -206,7 +224,8 @@ def _interrupted(failure: Fact) -> Fact | None:
         working = working or not ("/asyncio/" in origin["path"] or origin["path"].startswith("asyncio/"))
         if working and error["sites"]:
             site: Fact = error["sites"][-1]
-            return site
+            polls = enclosing(error["function"], site["line"], ast.While) is not None
+            return None if polls else site
     return None
 
 

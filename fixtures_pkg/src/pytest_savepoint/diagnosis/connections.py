@@ -14,6 +14,7 @@ from pytest_savepoint.diagnosis.record import (
     raised,
     sqlstates,
     through,
+    timed_out,
 )
 
 __all__ = ["RULES", "tasks_together"]
@@ -67,6 +68,8 @@ def _exhausted(record: Record) -> Iterator[Finding]:
     """A pool had no connection left: either somebody kept one, or each holder waits for a second."""
     for failure in record.failures:
         for exhausted in record.during("pool_exhausted", failure):
+            if exhausted["cancelled"] and not timed_out(failure):
+                continue
             found = _nested(failure, exhausted) or _not_returned(failure, exhausted)
             if found is not None:
                 yield found

@@ -161,7 +161,7 @@ def _undone(failure: Fact) -> tuple[Fact, Fact, str, str] | None:
                 continue
             early = _fixture(failure, write["fixture"]["name"])
             late = _fixture(failure, removal["fixture"]["name"])
-            if early is None or late is None or _related(early, late):
+            if early is None or late is None or _related(failure, early, late):
                 continue
             return early, late, f"which removes the rows of {table} again", f"{place(removal['site'])} {removal['sql'][:80]}"
     return None
@@ -174,7 +174,7 @@ def _premature(failure: Fact) -> tuple[Fact, Fact, str, str] | None:
         return None
     missing = {word for error in failure["exceptions"] for word in re.findall(r'"([\w.]+)"', error["message"])}
     for late in failure["unset_fixtures"]:
-        if line_with(late, _MAKES_SCHEMA) is None or _related(early, late):
+        if line_with(late, _MAKES_SCHEMA) is None or _related(failure, early, late):
             continue
         source = "\n".join(late["source"])
         if "create_all(" in source or "upgrade(" in source or any(name in source for name in missing):
@@ -182,8 +182,20 @@ def _premature(failure: Fact) -> tuple[Fact, Fact, str, str] | None:
     return None
 
 
-def _related(one: Fact, other: Fact) -> bool:
-    return one["name"] in other["requests"] or other["name"] in one["requests"]
+def _related(failure: Fact, one: Fact, other: Fact) -> bool:
+    return one["name"] in _requests(failure, other) or other["name"] in _requests(failure, one)
+
+
+def _requests(failure: Fact, fixture: Fact) -> set[str]:
+    """The fixtures that one requests, directly or through others."""
+    found: set[str] = set()
+    waiting = list(fixture["requests"])
+    while waiting:
+        name = waiting.pop()
+        requested = _fixture(failure, name) if name not in found else None
+        found.add(name)
+        waiting += requested["requests"] if requested else ()
+    return found
 
 
 RULES: tuple[Callable[[Record], Iterator[Finding]], ...] = (

@@ -17,6 +17,7 @@ _GONE = {"42P01", "42704", "3F000"}
 _DEFINES = re.compile(
     r"\s*(create|alter|drop|truncate|reindex|cluster|vacuum\s+full|lock\s+table|refresh\s+materialized)\b", re.IGNORECASE
 )
+_ENDS = re.compile(r"\s*(commit|rollback|select\s+pg_advisory_unlock_all)\b", re.IGNORECASE)
 _CATALOGUE = re.compile(r"\bpg_(type|class|namespace|extension|enum|proc|database)_\w+_index\b")
 
 
@@ -73,33 +74,31 @@ def _blocked(record: Record) -> Iterator[Finding]:
 def _waiting(failure: Fact) -> tuple[Fact, Fact, Fact] | None:
     """The statement that waited, one of the open transaction on the same table, and what began that."""
     begun: dict[int, Fact] = {each["connection"]: each for each in failure["open_before"]}
-    used: dict[int, list[Fact]] = {number: [entry] for number, entry in begun.items()}
+    used: dict[int, list[Fact]] = {
+        number: [{**entry, "sql": sql} for sql in entry.get("sent", ())] for number, entry in begun.items()
+    }
+    last = {each["connection"]: each for each in failure["statements"] if not _ENDS.match(each["sql"])}
     found = None
     for statement in failure["statements"]:
         number = statement["connection"]
         verb = statement["sql"].strip().rstrip(";").upper()
         if verb.startswith(("BEGIN", "START TRANSACTION")):
-            begun[number], used[number] = statement, [statement]
+            begun[number], used[number] = statement, []
         elif verb in ("COMMIT", "ROLLBACK"):
             begun.pop(number, None)
-        elif _DEFINES.match(statement["sql"]):
+        elif _DEFINES.match(statement["sql"]) and last.get(number) is statement:
             tables = tables_of(statement["sql"])
             found = next(
                 (
                     (statement, used[other][-1], entry)
                     for other, entry in begun.items()
-                    if other != number and _touches(used[other], tables, entry in failure["open_before"])
+                    if other != number and any(tables & tables_of(each["sql"]) for each in used[other])
                 ),
                 None,
             )
         elif number in begun:
             used[number].append(statement)
     return found
-
-
-def _touches(statements: list[Fact], tables: set[str], earlier: bool) -> bool:
-    """Whether a transaction has used one of the tables; what an earlier test's did is not known any more."""
-    return earlier or not tables or any(tables & tables_of(each["sql"]) for each in statements)
 
 
 def _ddl_race(record: Record) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterator
 
 from pytest_savepoint.diagnosis.finding import Culprit, Finding, finding
@@ -31,7 +32,7 @@ def _stale_identity_map(record: Record) -> Iterator[Finding]:
         if not asserted(failure) or comparison is None or comparison["equal"]:
             continue
         for thing in failure["loaded"]:
-            change = _changed_behind(failure, thing["table"]) if thing["compared"] else None
+            change = _changed_behind(failure, thing) if thing["compared"] else None
             if change is None:
                 continue
             first, write, again = change
@@ -51,11 +52,12 @@ def _stale_identity_map(record: Record) -> Iterator[Finding]:
             break
 
 
-def _changed_behind(failure: Fact, table: str) -> tuple[Fact, Fact, Fact | None] | None:
-    """The first read of a table, the write of another connection after it, and the first one's read after that."""
-    statements = failure["statements"]
+def _changed_behind(failure: Fact, thing: Fact) -> tuple[Fact, Fact, Fact | None] | None:
+    """The first read of an object, another connection's write to what was compared, and the first one's read after that."""
+    statements, table = failure["statements"], thing["table"]
     for number, write in enumerate(statements):
-        if write["when"] != "call" or written(write["sql"]) not in (("update", table), ("delete", table)):
+        changed = write["when"] == "call" and written(write["sql"]) == ("update", table)
+        if not changed or not any(re.search(rf"\b{name}\b", write["sql"]) for name in thing["compared"]):
             continue
         earlier = [
             each
@@ -66,6 +68,8 @@ def _changed_behind(failure: Fact, table: str) -> tuple[Fact, Fact, Fact | None]
             continue
         first = earlier[-1]
         later = [each for each in statements[number:] if each["connection"] == first["connection"] and reads(each["sql"], table)]
+        if any(each["refreshes"] for each in later):
+            continue
         return first, write, later[-1] if later else None
     return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from types import ModuleType
 from typing import Any
@@ -13,7 +14,8 @@ from pytest_savepoint.loops.patches import harmless
 
 __all__ = ["Caches"]
 
-_OF_PYTEST = {"PYTEST_CURRENT_TEST"}
+_SHORTEST = 3
+
 
 
 class Caches:
@@ -71,8 +73,8 @@ class Caches:
         found = []
         for name, (filler, then) in self._filled.items():
             changed = sorted(key for key in now.keys() | then.keys() if now.get(key) != then.get(key))
-            changed = [key for key in changed if key not in _OF_PYTEST]
             user = self._user(name, functions)
+            changed = [key for key in changed if user is not None and _is_read(key, user["function"], self._caller)]
             if filler != test and changed and user is not None:
                 found.append({"name": name, "test": filler, "changed": changed[:10], **user})
         return found
@@ -90,6 +92,14 @@ class Caches:
             if module is not None and function.__globals__ is vars(module) and attribute in code.co_names:
                 return {"function": self._caller.function(code), "attribute": attribute}
         return None
+
+
+def _is_read(variable: str, function: Fact, caller: Caller) -> bool:
+    """Whether the module of a function names an environment variable, or a settings class's field for it."""
+    text = caller.text(function["path"]).lower()
+    name = variable.lower()
+    tails = [name, *(name[at + 1 :] for at, letter in enumerate(name) if letter == "_")]
+    return any(re.search(rf"\b{re.escape(tail)}\b", text) for tail in tails if len(tail) > _SHORTEST)
 
 
 def _environment() -> dict[str, str]:

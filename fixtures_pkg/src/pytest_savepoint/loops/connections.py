@@ -115,8 +115,8 @@ class Connections:
             waiting = self._wait(pool, sys._getframe(1)) if _is_empty(pool) else None  # noqa: SLF001 # who waits
             try:
                 return original(pool)
-            except (PoolTimeoutError, asyncio.CancelledError):
-                self._exhausted(waiting)
+            except (PoolTimeoutError, asyncio.CancelledError) as error:
+                self._exhausted(waiting, cancelled=isinstance(error, asyncio.CancelledError))
                 raise
             finally:
                 self._waiting.pop(id(waiting), None)
@@ -133,8 +133,8 @@ class Connections:
         waiting = None if pool.get_idle_size() or pool.get_size() < pool.get_max_size() else self._wait(pool, frame)
         try:
             proxy = await acquiring
-        except (TimeoutError, asyncio.TimeoutError, asyncio.CancelledError):
-            self._exhausted(waiting)
+        except (TimeoutError, asyncio.TimeoutError, asyncio.CancelledError) as error:
+            self._exhausted(waiting, cancelled=isinstance(error, asyncio.CancelledError))
             raise
         finally:
             self._waiting.pop(id(waiting), None)
@@ -167,7 +167,7 @@ class Connections:
         return waiting
 
     @harmless
-    def _exhausted(self, waiting: _Waiting | None) -> None:
+    def _exhausted(self, waiting: _Waiting | None, *, cancelled: bool = False) -> None:
         if waiting is None:
             return
         asking = waiting.task() if waiting.task is not None else None
@@ -177,7 +177,12 @@ class Connections:
                 task = checkout.task() if checkout.task is not None else None
                 holders.append({**checkout.fact, "task": self._tasks.of(task), "own": task is asking})
         self._recorder.note(
-            "pool_exhausted", engine=waiting.engine, size=waiting.size, holders=holders[:20], waiting=waiting.stack
+            "pool_exhausted",
+            engine=waiting.engine,
+            size=waiting.size,
+            holders=holders[:20],
+            waiting=waiting.stack,
+            cancelled=cancelled,
         )
 
     def note_waiting(self) -> None:

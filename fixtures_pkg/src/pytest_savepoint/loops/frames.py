@@ -79,6 +79,10 @@ class Caller:
         """A file's name as it stands in facts: relative to the root, with forward slashes."""
         return filename.removeprefix(self._root).replace(os.sep, "/")
 
+    def text(self, path: str) -> str:
+        """The source of a file whose name is relative to the root."""
+        return "".join(linecache.getlines(os.path.join(self._root, path)))  # noqa: PTH118
+
     def site(self, frame: FrameType | None) -> Fact | None:
         """The innermost line of the caller's code at or above this frame."""
         for each in walk(frame):

@@ -23,6 +23,7 @@ from pytest_savepoint.loops.tasks import Tasks
 __all__ = ["Statements"]
 
 _KEPT = 400
+_SENT = 20
 _WRITES = re.compile(
     r"\s*(insert\s+into|update|delete\s+from|truncate(?:\s+table)?)\s+(?:only\s+)?\"?([\w.]+)", re.IGNORECASE
 )
@@ -112,8 +113,10 @@ class Statements:
 
     # -- SQLAlchemy -----------------------------------------------------------------------------------------------
     @harmless
-    def _before_execute(self, connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        self._note(self._number(connection), statement, sys._getframe(1))  # noqa: SLF001 # the line that sent it
+    def _before_execute(
+        self, connection: Any, _cursor: Any, statement: str, _parameters: Any, context: Any, *_rest: Any
+    ) -> None:
+        self._note(self._number(connection), statement, sys._getframe(1), refreshes=_refreshes(context))  # noqa: SLF001
 
     @harmless
     def _transaction(self, connection: Any, verb: str) -> None:
@@ -184,7 +187,7 @@ class Statements:
 
     # -- both -----------------------------------------------------------------------------------------------------
     @harmless
-    def _note(self, connection: int | None, sql: str, frame: Any) -> None:
+    def _note(self, connection: int | None, sql: str, frame: Any, *, refreshes: bool = False) -> None:
         stack = self._caller.stack(frame, 5)
         task = _current_task()
         made = self._tasks.made(task)
@@ -200,9 +203,13 @@ class Statements:
             "when": self._recorder.when,
             "time": time.monotonic(),
             "error": None,
+            "refreshes": refreshes,
         }
         self._window.append(entry)
         self._follow(connection or 0, entry)
+        begun = self._begun.get(connection or 0)
+        if begun is not None and len(begun.setdefault("sent", [])) < _SENT:
+            begun["sent"].append(sql[:200])
         if _DEFINES.match(sql):
             self._definitions.append(entry)
         if _ENDS_BACKENDS.search(sql):
@@ -255,6 +262,12 @@ def _current_task() -> Any:
         return asyncio.current_task()
     except RuntimeError:
         return None
+
+
+def _refreshes(context: Any) -> bool:
+    """Whether the ORM overwrites the objects that it has with what this statement gives."""
+    options = getattr(context, "execution_options", {}).get("_sa_orm_load_options")
+    return bool(getattr(options, "_populate_existing", False) or getattr(options, "_refresh_state", None))
 
 
 def _sqlstate(error: Any) -> str | None:

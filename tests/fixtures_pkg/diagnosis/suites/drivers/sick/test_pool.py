@@ -1,0 +1,2 @@
+def test_pool_is_open(pool):
+    assert pool.get_size() == 1
