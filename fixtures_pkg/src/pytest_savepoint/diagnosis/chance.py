@@ -40,10 +40,10 @@ def _sequence(record: Record) -> Iterator[Finding]:
         if not asserted(failure) or comparison is None or site is None or not failure["inserted_before"]:
             continue
         line = _expects_number(failure, comparison, site)
-        inserted = {table for each in failure["statements"] if (table := _inserted(each)) in failure["inserted_before"]}
+        inserted = {written(each["sql"])[1] for each in _inserts(failure)} & set(failure["inserted_before"])
         if line is None or not inserted:
             continue
-        table = sorted(inserted)[0]
+        table = min(inserted)
         others = failure["inserted_before"][table]
         yield finding(
             "state.sequence_assumption",
@@ -53,13 +53,11 @@ def _sequence(record: Record) -> Iterator[Finding]:
             "before, and a sequence does not go back when rows are removed or rolled back.",
             fix="Take the number from the object that was made, and compare with that.",
             confidence=0.92,
-            evidence=[f"{table} got rows in {', '.join(others[-3:])} before", failure["exceptions"][0]["message"][:120]],
+            evidence=[
+                f"{table} got rows in {', '.join(others[-3:])} before",
+                failure["exceptions"][0]["message"][:120],
+            ],
         )
-
-
-def _inserted(statement: Fact) -> str | None:
-    verb, table = written(statement["sql"])
-    return table if verb == "insert" else None
 
 
 def _expects_number(failure: Fact, comparison: Fact, site: Fact) -> int | None:
@@ -92,10 +90,14 @@ def _collision(record: Record) -> Iterator[Finding]:
     for failure in record.failures:
         comparison = failure["comparison"]
         taken = _UNIQUE in sqlstates(failure) and _taken_by_chance(failure)
-        different = asserted(failure) and comparison is not None and (
-            (comparison["op"] == "!=" and comparison["equal"] and _small(comparison["shown"][0]))
-            or (comparison["op"] == "not in" and _small(comparison["shown"][0]))
-            or (comparison["op"] == "==" and _counts_distinct(failure))
+        different = (
+            asserted(failure)
+            and comparison is not None
+            and (
+                (comparison["op"] == "!=" and comparison["equal"] and _small(comparison["shown"][0]))
+                or (comparison["op"] == "not in" and _small(comparison["shown"][0]))
+                or (comparison["op"] == "==" and _counts_distinct(failure))
+            )
         )
         if not taken and not different:
             continue

@@ -67,7 +67,11 @@ def _depends_on_earlier(compared: Compared, failure: Fact) -> Finding:
         for write in fact["writes"]
         if write["test"] in compared.setters and write["table"] in tables and _is_of_test(write)
     ]
-    what = f"the rows that it commits to {left[-1]['table']} at {place(left[-1]['site'])}" if left else "what it leaves behind"
+    what = (
+        f"the rows that it commits to {left[-1]['table']} at {place(left[-1]['site'])}"
+        if left
+        else "what it leaves behind"
+    )
     return finding(
         "state.depends_on_earlier_test",
         tests=[compared.victim],

@@ -163,7 +163,12 @@ def _undone(failure: Fact) -> tuple[Fact, Fact, str, str] | None:
             late = _fixture(failure, removal["fixture"]["name"])
             if early is None or late is None or _related(failure, early, late):
                 continue
-            return early, late, f"which removes the rows of {table} again", f"{place(removal['site'])} {removal['sql'][:80]}"
+            return (
+                early,
+                late,
+                f"which removes the rows of {table} again",
+                f"{place(removal['site'])} {removal['sql'][:80]}",
+            )
     return None
 
 

@@ -15,7 +15,8 @@ _LOCK_REFUSED = {"55P03", "57014"}
 _EXISTS = {"42P07", "42710", "42P06", "42701", "23505", "XX000"}
 _GONE = {"42P01", "42704", "3F000"}
 _DEFINES = re.compile(
-    r"\s*(create|alter|drop|truncate|reindex|cluster|vacuum\s+full|lock\s+table|refresh\s+materialized)\b", re.IGNORECASE
+    r"\s*(create|alter|drop|truncate|reindex|cluster|vacuum\s+full|lock\s+table|refresh\s+materialized)\b",
+    re.IGNORECASE,
 )
 _ENDS = re.compile(r"\s*(commit|rollback|select\s+pg_advisory_unlock_all)\b", re.IGNORECASE)
 _CATALOGUE = re.compile(r"\bpg_(type|class|namespace|extension|enum|proc|database)_\w+_index\b")
@@ -78,7 +79,7 @@ def _waiting(failure: Fact) -> tuple[Fact, Fact, Fact] | None:
         number: [{**entry, "sql": sql} for sql in entry.get("sent", ())] for number, entry in begun.items()
     }
     last = {each["connection"]: each for each in failure["statements"] if not _ENDS.match(each["sql"])}
-    found = None
+    found: tuple[Fact, Fact, Fact] | None = None
     for statement in failure["statements"]:
         number = statement["connection"]
         verb = statement["sql"].strip().rstrip(";").upper()
@@ -87,18 +88,18 @@ def _waiting(failure: Fact) -> tuple[Fact, Fact, Fact] | None:
         elif verb in ("COMMIT", "ROLLBACK"):
             begun.pop(number, None)
         elif _DEFINES.match(statement["sql"]) and last.get(number) is statement:
-            tables = tables_of(statement["sql"])
-            found = next(
-                (
-                    (statement, used[other][-1], entry)
-                    for other, entry in begun.items()
-                    if other != number and any(tables & tables_of(each["sql"]) for each in used[other])
-                ),
-                None,
-            )
+            found = _holder(statement, begun, used)
         elif number in begun:
             used[number].append(statement)
     return found
+
+
+def _holder(waiting: Fact, begun: dict[int, Fact], used: dict[int, list[Fact]]) -> tuple[Fact, Fact, Fact] | None:
+    tables = tables_of(waiting["sql"])
+    for number, entry in begun.items():
+        if number != waiting["connection"] and any(tables & tables_of(each["sql"]) for each in used[number]):
+            return waiting, used[number][-1], entry
+    return None
 
 
 def _ddl_race(record: Record) -> Iterator[Finding]:

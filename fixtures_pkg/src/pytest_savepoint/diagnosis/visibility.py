@@ -47,7 +47,10 @@ def _stale_identity_map(record: Record) -> Iterator[Finding]:
                 fix="Read what others changed with await session.refresh(object), or "
                 ".execution_options(populate_existing=True), or in a new session.",
                 confidence=0.93,
-                evidence=[f"connection no. {write['connection']}: {write['sql'][:100]}", f"read by no. {first['connection']}"],
+                evidence=[
+                    f"connection no. {write['connection']}: {write['sql'][:100]}",
+                    f"read by no. {first['connection']}",
+                ],
             )
             break
 
@@ -62,12 +65,17 @@ def _changed_behind(failure: Fact, thing: Fact) -> tuple[Fact, Fact, Fact | None
         earlier = [
             each
             for each in statements[:number]
-            if each["connection"] != write["connection"] and (reads(each["sql"], table) or written(each["sql"])[1] == table)
+            if each["connection"] != write["connection"]
+            and (reads(each["sql"], table) or written(each["sql"])[1] == table)
         ]
         if not earlier or written(earlier[-1]["sql"])[0] == "update":
             continue
         first = earlier[-1]
-        later = [each for each in statements[number:] if each["connection"] == first["connection"] and reads(each["sql"], table)]
+        later = [
+            each
+            for each in statements[number:]
+            if each["connection"] == first["connection"] and reads(each["sql"], table)
+        ]
         if any(each["refreshes"] for each in later):
             continue
         return first, write, later[-1] if later else None

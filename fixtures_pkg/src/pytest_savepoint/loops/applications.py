@@ -71,7 +71,9 @@ def unseen_by_middleware(functions: list[Any], applications: list[Any], caller: 
             if code is None or not caller.owns(code.co_filename):
                 continue
             for variable, line in _read_after_endpoint(dispatch, caller):
-                setter = next((each for each in functions if each is not dispatch and _sets(each, variable, caller)), None)
+                setter = next(
+                    (each for each in functions if each is not dispatch and _sets(each, variable, caller)), None
+                )
                 if setter is not None:
                     set_in = caller.function(inspect.unwrap(setter).__code__)
                     found.append({**caller.function(code), "line": line, "variable": variable.name, "set_in": set_in})
@@ -82,7 +84,9 @@ def _read_after_endpoint(dispatch: Any, caller: Caller) -> Iterator[tuple[Contex
     function = caller.function(inspect.unwrap(dispatch).__code__, limit=400)
     tree = ast.parse(textwrap.dedent("\n".join(function["source"])))
     ast.increment_lineno(tree, function["line"] - 1)
-    answered = [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Await) and isinstance(node.value, ast.Call)]
+    answered = [
+        node.lineno for node in ast.walk(tree) if isinstance(node, ast.Await) and isinstance(node.value, ast.Call)
+    ]
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get":
             variable = _variable(dispatch, node.func.value)

@@ -17,7 +17,6 @@ __all__ = ["Caches"]
 _SHORTEST = 3
 
 
-
 class Caches:
     """Follows functions under lru_cache and globals that were None at import; looks at sizes and names, not at values."""
 

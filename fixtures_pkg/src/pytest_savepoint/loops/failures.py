@@ -64,7 +64,9 @@ class Failures:
             "loop_unset": self._loops.unset,
             "pending": self._tasks.pending()[:12],
             "died": self._tasks.died()[:12],
-            "carried": self._tasks.carried(" ".join(repr(each)[:_LONGEST] for each in compared))[:12] if compared else [],
+            "carried": self._tasks.carried(" ".join(repr(each)[:_LONGEST] for each in compared))[:12]
+            if compared
+            else [],
             "loaded": loaded_in(self._locals(frames, fixtures), compared)[:12],
             "lifespan": lifespan_in(frames, self._caller),
             "endpoint": endpoint_in(frames, self._caller),

@@ -41,13 +41,15 @@ def loaded_in(things: Iterable[Any], compared: tuple[Any, ...]) -> list[Fact]:
     for thing in things:
         state = getattr(type(thing), "__mapper__", None) and inspect(thing, raiseerr=False)
         if isinstance(state, InstanceState) and state.key is not None:
-            values = {name: state.dict[name] for name in state.mapper.column_attrs.keys() if name in state.dict}
+            values = {name: state.dict[name] for name, _ in state.mapper.column_attrs.items() if name in state.dict}
             found.append(
                 {
                     "class": state.class_.__name__,
                     "table": str(getattr(state.mapper.local_table, "name", "")),
                     "compared": [
-                        name for name, value in values.items() if any(value is each or value == each for each in compared)
+                        name
+                        for name, value in values.items()
+                        if any(value is each or value == each for each in compared)
                     ],
                 }
             )

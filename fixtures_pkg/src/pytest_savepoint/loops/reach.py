@@ -17,7 +17,18 @@ from pytest_savepoint.loops.frames import Caller, code_of
 __all__ = ["Reach", "reached"]
 
 _FAR = 400
-_DRAWS = {"random", "randint", "randrange", "choice", "choices", "sample", "randbelow", "getrandbits", "uuid4", "token_hex"}
+_DRAWS = {
+    "random",
+    "randint",
+    "randrange",
+    "choice",
+    "choices",
+    "sample",
+    "randbelow",
+    "getrandbits",
+    "uuid4",
+    "token_hex",
+}
 
 
 @dataclass
@@ -74,7 +85,11 @@ def _named(thing: Any, caller: Caller) -> Iterator[Any]:
         routes = getattr(getattr(thing, "__dict__", {}).get("router"), "routes", ())
         yield from (route.endpoint for route in routes if hasattr(route, "endpoint"))
         # A test client, of which only the application is the caller's.
-        yield from (each for each in (getattr(thing, "app", None), getattr(getattr(thing, "_transport", None), "app", None)) if each)
+        yield from (
+            each
+            for each in (getattr(thing, "app", None), getattr(getattr(thing, "_transport", None), "app", None))
+            if each
+        )
         if caller.owns(getattr(sys.modules.get(type(thing).__module__), "__file__", None) or ""):
             yield type(thing)
     elif caller.owns(code.co_filename):
@@ -85,7 +100,10 @@ def _named(thing: Any, caller: Caller) -> Iterator[Any]:
 def _dependencies(function: Any) -> Iterator[Any]:
     """What FastAPI would call for a function's parameters."""
     function = inspect.unwrap(function)
-    given = [*(getattr(function, "__defaults__", None) or ()), *(getattr(function, "__kwdefaults__", None) or {}).values()]
+    given = [
+        *(getattr(function, "__defaults__", None) or ()),
+        *(getattr(function, "__kwdefaults__", None) or {}).values(),
+    ]
     for annotation in getattr(function, "__annotations__", {}).values():
         given += getattr(annotation, "__metadata__", ())
     yield from (each.dependency for each in given if callable(getattr(each, "dependency", None)))

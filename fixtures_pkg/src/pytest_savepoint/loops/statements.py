@@ -197,7 +197,11 @@ class Statements:
             "site": stack[0] if stack else (made or {}).get("site"),
             "stack": stack,
             "fixture": self._caller.fixture(frame),
-            "task": made["task"] if made else f"thread {threading.get_ident()}" if task is None else f"other {id(task)}",
+            "task": made["task"]
+            if made
+            else f"thread {threading.get_ident()}"
+            if task is None
+            else f"other {id(task)}",
             "made": made,
             "test": self._recorder.test,
             "when": self._recorder.when,
