@@ -36,7 +36,7 @@ class Change:
 
     @property
     def diff(self) -> str:
-        return diff(self.path, self.before or "", self.after)
+        return diff(self.path, self.before, self.after)
 
 
 class Refusal(Exception):  # noqa: N818 - what it says to people

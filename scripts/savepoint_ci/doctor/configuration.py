@@ -15,7 +15,9 @@ __all__ = ["pytest_settings", "savepoint_settings"]
 def pytest_settings(suite: Suite, values: Mapping[str, str]) -> list[Edit]:
     """Set pytest options where the suite has its own, in a new pytest.ini when it has none."""
     if not suite.file:
-        return [_new_file(suite.folder / "pytest.ini", "[pytest]", [f"{name} = {text}" for name, text in values.items()])]
+        return [
+            _new_file(suite.folder / "pytest.ini", "[pytest]", [f"{name} = {text}" for name, text in values.items()])
+        ]
     is_toml = suite.file.endswith(".toml")
     lines = {name: f'{name} = "{text}"' if is_toml else f"{name} = {text}" for name, text in values.items()}
     return _in_section(suite.folder / suite.file, suite.text, _PYTEST_SECTION, lines)
@@ -34,7 +36,9 @@ def savepoint_settings(suite: Suite, values: Mapping[str, str]) -> list[Edit]:
     return [Edit(path, end, end, "\n".join([f"{gap}[tool.savepoint]", *lines.values()]) + "\n")]
 
 
-_PYTEST_SECTION = re.compile(r"^\[(?:tool\.pytest\.ini_options|tool\.pytest|tool:pytest|pytest)\][^\n]*\n?", re.MULTILINE)
+_PYTEST_SECTION = re.compile(
+    r"^\[(?:tool\.pytest\.ini_options|tool\.pytest|tool:pytest|pytest)\][^\n]*\n?", re.MULTILINE
+)
 _SAVEPOINT_SECTION = re.compile(r"^\[tool\.savepoint\][^\n]*\n?", re.MULTILINE)
 
 

@@ -144,12 +144,16 @@ def apply(text: str, edits: Iterable[Edit]) -> str:
     return "".join([*done, text[at:]])
 
 
-def diff(path: PurePosixPath, before: str, after: str) -> str:
-    """A unified diff that `git apply` takes."""
-    lines = difflib.unified_diff(
-        before.splitlines(keepends=True), after.splitlines(keepends=True), f"a/{path}", f"b/{path}"
-    )
+def diff(path: PurePosixPath, before: str | None, after: str) -> str:
+    """A unified diff that `git apply` takes; `before` is None for a file that is new."""
+    old = "/dev/null" if before is None else f"a/{path}"
+    lines = difflib.unified_diff(_lines(before or ""), _lines(after), old, f"b/{path}")
     return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+
+
+def _lines(text: str) -> list[str]:
+    """The lines as git counts them: only a line feed ends one."""
+    return re.findall(r"[^\n]*\n|[^\n]+", text)
 
 
 def _sort_key(node: ast.stmt) -> str:

@@ -131,7 +131,9 @@ def _replace(
         yield deletion(source, node)
         return
     first = min(node.lineno, *(each.lineno for each in node.decorator_list))
-    start, _ = span(source, ast.Pass(lineno=first, col_offset=node.col_offset, end_lineno=first, end_col_offset=node.col_offset))
+    start, _ = span(
+        source, ast.Pass(lineno=first, col_offset=node.col_offset, end_lineno=first, end_col_offset=node.col_offset)
+    )
     _, end = span(source, node)
     yield Edit(source.path, start, end, f"@pytest.fixture\ndef {fixture.name}({ours}):\n    return {ours}")
     if added := import_line(source, "import pytest"):
@@ -173,7 +175,11 @@ def _session_dependencies(examined: Examined, suite: Suite) -> list[Function]:
             if isinstance(node, ast.Call) and source.dotted(node.func).endswith(".Depends") and node.args:
                 definition = examined.project.definition(source, node.args[0])
                 function = definition.source.functions.get(definition.node) if definition else None
-                given = next((each.value for each in inside(function.node) if isinstance(each, ast.Yield)), None) if function else None
+                given = (
+                    next((each.value for each in inside(function.node) if isinstance(each, ast.Yield)), None)
+                    if function
+                    else None
+                )
                 thing = examined.things.of(function.source, given) if function and given else None
                 if function and thing and thing.kind == "session":
                     found[function.node] = function

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import PurePosixPath
 
-from savepoint_ci.doctor.edits import Edit, apply, deletion, replacement
+from savepoint_ci.doctor.edits import Edit, apply, deletion, replacement, span
 from savepoint_ci.doctor.source import Source, parse
 
 __all__ = ["tidied"]
 
 _ROUNDS = 4
 _WIDTH = 88
+_GAP = 3
+"""Line ends between two statements that two empty lines separate."""
 
 
 def tidied(path: PurePosixPath, before: str, after: str) -> str:
@@ -27,7 +31,8 @@ def tidied(path: PurePosixPath, before: str, after: str) -> str:
         if cleaned == after:
             break
         after = cleaned
-    return after if before[:1].isspace() else after.lstrip()
+    after = after if before[:1].isspace() else after.lstrip()
+    return apply(after, _wide_gaps(path, after))
 
 
 def _used(tree: ast.Module) -> set[str]:
@@ -49,6 +54,23 @@ def _without(source: Source, node: ast.stmt, forgotten: set[str]) -> Edit | None
             if isinstance(node, ast.ImportFrom):
                 return replacement(source, node, _from_import(node, [ast.unparse(each) for each in kept]))
     return None
+
+
+def _wide_gaps(path: PurePosixPath, text: str) -> Iterator[Edit]:
+    """Gaps of more than two lines between statements of the module become such of two."""
+    source = parse(path, text)
+    for above, below in pairwise(source.tree.body):
+        start, end = span(source, above)[1], span(source, _first_line(below))[0]
+        gap = text[start:end]
+        ending = "\r\n" if "\r\n" in gap else "\n"
+        if not gap.strip() and gap.count("\n") > _GAP:
+            yield Edit(path, start, end, ending * _GAP)
+
+
+def _first_line(node: ast.stmt) -> ast.stmt:
+    """The decorator of a definition stands above it."""
+    first = min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", []))])
+    return ast.Pass(lineno=first, col_offset=0, end_lineno=first, end_col_offset=0)
 
 
 def _is_plain(value: ast.expr) -> bool:

