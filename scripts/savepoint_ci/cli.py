@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from pytest_savepoint.cache import cache_directory
 from pytest_savepoint.errors import ExitCode, SettingsError
-from pytest_savepoint.settings import SETTINGS, Setting, Settings, read_settings
+from pytest_savepoint.settings import SETTINGS, Setting, Settings, parse_duration, read_settings
 
 from savepoint_ci.invocation import Invocation, attempt
 from savepoint_ci.progress import choose_display
@@ -41,11 +41,15 @@ VERBS = {
 }
 
 _SWITCHES = ("--help", "--show-settings", "--background", "--hold")
-_OPTIONS = (*_SWITCHES, *(f"--{setting.kebab}" for setting in SETTINGS))
+_OPTIONS = (*_SWITCHES, "--shards", "--shard-time", "--budget", "--artifact", *(f"--{setting.kebab}" for setting in SETTINGS))
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 _ALONE = ("run", "flaky")
+_ALONE = ("run", "flaky")
+_CALL_PYTEST = ("run", "test", "flaky", "plan")
+_SHARD_SECONDS = 300.0
+_BUDGET = 600.0
 _CALL_PYTEST = ("run", "test", "flaky", "plan")
 _SHARD_SECONDS = 300.0
     """Run one verb and return the exit code.
@@ -80,6 +84,11 @@ _SHARD_SECONDS = 300.0
     return attempt(command.verb, step, invocation)
 
 
+        shards=command.shards,
+        shard_seconds=command.shard_seconds,
+        budget=command.budget,
+        folders=command.folders,
+        artifact=command.artifact,
 @dataclass(frozen=True)
 class _Command:
     """The command line, understood; `function` is the step's name in its module."""
@@ -96,6 +105,11 @@ def _read(arguments: Sequence[str], environ: Mapping[str, str]) -> _Command:
     """Read the command line and the settings.
 
     :raises SettingsError: with all faults of both at once.
+    shards: int | None
+    shard_seconds: float
+    budget: float
+    folders: tuple[Path, ...]
+    artifact: str
     """
     own, pytest_arguments = _split(arguments)
     own, faults = _without_unknown(own)
@@ -113,7 +127,19 @@ def _read(arguments: Sequence[str], environ: Mapping[str, str]) -> _Command:
         faults.append(str(error))
     if faults:
         raise SettingsError("\n  ".join("\n".join(faults).splitlines()))
-    return _Command(options.verb, options.function, project, settings, pytest_arguments, options.show_settings)
+    return _Command(
+        verb=options.verb,
+        function=options.function,
+        project=project,
+        settings=settings,
+        pytest_arguments=pytest_arguments,
+        show_settings=options.show_settings,
+        shards=options.shards,
+        shard_seconds=options.shard_time,
+        budget=options.budget,
+        folders=tuple(options.folders),
+        artifact=options.artifact,
+    )
 
 
 def _configured(verb: str, project: Path, environ: Mapping[str, str]) -> Mapping[str, str]:
@@ -144,8 +170,12 @@ def _parser() -> _Parser:
     parser = _Parser(prog="savepoint", description="Test async Python on real PostgreSQL.", allow_abbrev=False)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for verb, summary in VERBS.items():
-        of_verb = verbs.add_parser(verb, help=summary, description=f"{summary.capitalize()}.", allow_abbrev=False)
-        of_verb.add_argument("project", nargs="?", default=".", metavar="PATH", help="the project's folder")
+        of_verb = verbs.add_parser(verb, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", allow_abbrev=False)
+        of_verb.set_defaults(project=".", folders=(), shards=None, shard_time=_SHARD_SECONDS, budget=_BUDGET, artifact="")
+        if verb == "merge":
+            of_verb.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="the report folder of a shard")
+        else:
+            of_verb.add_argument("project", nargs="?", default=".", metavar="PATH", help="the project's folder")
         of_verb.add_argument("--show-settings", action="store_true", help="show every setting and its source; do nothing")
         of_verb.set_defaults(function=verb)
         if verb == "provision":
@@ -163,6 +193,12 @@ def _parser() -> _Parser:
             metavar = "|".join(setting.choices) or "VALUE"
             of_verb.add_argument(f"--{setting.kebab}", dest=setting.name, metavar=metavar, help=_help(setting))
     return parser
+        if verb == "post":
+            artifact_help = "the name under which the tested run kept its report folder. Default: savepoint."
+            of_verb.add_argument("--artifact", default="savepoint", metavar="NAME", help=artifact_help)
+        if verb == "flaky":
+            budget_help = f"the time that all runs together may take, such as 10m. Default: {_BUDGET:.0f}s."
+            of_verb.add_argument("--budget", type=_budget, metavar="TIME", help=budget_help)
 
 
 def _help(setting: Setting) -> str:
@@ -171,6 +207,27 @@ def _help(setting: Setting) -> str:
 
 
 def _without_unknown(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+def _shards(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if text.isdecimal() and 1 <= int(text) <= MOST_SHARDS:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not auto or a number of shards from 1 to {MOST_SHARDS}")
+
+
+def _budget(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as wanted:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}") from None
+
+
+def _shard_time(text: str) -> float:
+    if text.isdecimal() and 1 <= int(text) <= 86_400:
+        return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 1 to 86400")
+
+
     """The arguments without options that do not exist and their values, and what is to be said of each."""
     kept: list[str] = []
     faults: list[str] = []

@@ -29,6 +29,16 @@ class Invocation:
     state: State
     display: Display
     pytest_arguments: tuple[str, ...] = ()
+    shards: int | None = None
+    """How many shards `plan` is to make; None lets the history say."""
+    budget: float = 0.0
+    """The seconds that `flaky` may take."""
+    shard_seconds: float = 0.0
+    """The time that a shard may take when the history says how many there are."""
+    folders: tuple[Path, ...] = ()
+    """The report folders that `merge` was given."""
+    artifact: str = ""
+    """The name under which the run that `post` comments for kept its report folder."""
 
     @property
     def report_folder(self) -> Path:

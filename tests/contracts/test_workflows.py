@@ -12,7 +12,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 SAMPLES = sorted((ROOT / "workflows").glob("*.yml"))
 WORKFLOWS = [*SAMPLES, *sorted((ROOT / ".github" / "workflows").glob("*.yml"))]
-OUR_ACTION = re.compile(r"savepoint-ci/savepoint(?:/\.github/workflows/savepoint\.yml)?@v\d+\.\d+\.\d+")
+OUR_ACTION = re.compile(r"savepoint-ci/savepoint(?:/\.github/workflows/savepoint(?:-flaky)?\.yml)?@v\d+\.\d+\.\d+")
 
 by_name = pytest.mark.parametrize("file", SAMPLES, ids=lambda file: file.stem)
 
@@ -44,9 +44,10 @@ def test_a_sample_says_in_its_first_line_for_whom_it_is(file: Path) -> None:
 
 @by_name
 def test_a_sample_gives_only_inputs_that_exist(file: Path) -> None:
-    action, callable_ = read(ROOT / "action.yml"), read(ROOT / ".github" / "workflows" / "savepoint.yml")
     for caller in callers(read(file)["jobs"][file.stem]):
-        known = action["inputs"] if "/workflows/" not in caller["uses"] else callable_[True]["workflow_call"]["inputs"]
+        called = caller["uses"].removeprefix("savepoint-ci/savepoint").lstrip("/").partition("@")[0] or "action.yml"
+        given = read(ROOT / called)
+        known = given["inputs"] if called == "action.yml" else given[True]["workflow_call"]["inputs"]
         assert set(caller.get("with", {})) <= set(known)
 
 

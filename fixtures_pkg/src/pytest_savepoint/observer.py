@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from pytest_savepoint.evidence import Recorder
+from pytest_savepoint.evidence import EvidenceFile, Recorder
 from pytest_savepoint.loops.watch import Watch
+from pytest_savepoint.progress import Progress
 from pytest_savepoint.rerun import Rerun
 from pytest_savepoint.scribe import HANDED_OVER, Scribe
 from pytest_savepoint.told import Told
@@ -46,5 +47,7 @@ def observe(config: pytest.Config, isolation: str) -> None:
         config.pluginmanager.register(scribe, "savepoint-scribe")
         witness = Witness(config, watch, isolation, scribe.add)
     config.pluginmanager.register(witness, "savepoint-witness")
+    if file := EvidenceFile.from_environment():
+        config.pluginmanager.register(Progress(config, watch, file), "savepoint-progress")
     if told := Told():
         config.pluginmanager.register(Rerun(config, watch, told), "savepoint-rerun")

@@ -23,7 +23,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["SETTINGS", "Secret", "Setting", "Settings", "read_settings"]
+__all__ = ["SETTINGS", "Secret", "Setting", "Settings", "parse_duration", "read_settings"]
 
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 _TABLES = ("quarantine", "silence")  # arrays of tables that the tool reads; each entry is about some tests only
@@ -55,7 +55,11 @@ def _seconds(value: object) -> float:
     return number
 
 
-def _duration(value: object) -> float:
+def parse_duration(value: object) -> float:
+    """Read a time such as 90s, 10m or 1h, a plain number being seconds.
+
+    :raises ValueError: with what is taken instead.
+    """
     text = str(value).strip()
     number, unit = (text[:-1], text[-1]) if text and text[-1] in _UNITS else (text, "s")
     try:
@@ -233,10 +237,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("shard", _shard, "", "Which part of the suite to run, such as 2/5; empty runs all of it."),
     Setting("plan", _text, "",
             "The file that savepoint plan wrote, for shards on several machines; empty cuts the suite anew."),
-    Setting("rerun_budget", _duration, 60.0,
+    Setting("rerun_budget", parse_duration, 60.0,
             "Time in which what failed, and what a pull request changed, is run again to say what it depends on; 0 "
             "runs nothing again."),
-    Setting("budget", _duration, 600.0, "Time that `savepoint flaky` may take, such as 10m."),
+    Setting("stall_timeout", parse_duration, 600.0,
+            "Time without any sign of life of a test after which the stuck tests are named and pytest is ended; 0 "
+            "waits for ever."),
     # -- coverage -------------------------------------------------------------------------------------------------
     Setting("coverage", _flag, True, "Measure coverage with branches."),
     Setting("coverage_fail_under", _percent, None, "Fail with exit code 4 when total coverage is below this percentage."),

@@ -17,6 +17,8 @@ __all__ = [
     "Record",
     "Served",
     "Session",
+    "Started",
+    "Stuck",
     "Unreadable",
     "Warned",
     "read_evidence",
@@ -81,13 +83,26 @@ class Finished(msgspec.Struct, frozen=True, tag_field="kind", tag="finished"):
     time: float = 0.0
 
 
+class Started(msgspec.Struct, frozen=True, tag_field="kind", tag="started"):
+    nodeid: str
+    worker: str = "main"
+    pid: int = 0
+
+
+class Stuck(msgspec.Struct, frozen=True, tag_field="kind", tag="stuck"):
+    """Where a process was when it was asked for it; the stacks of its threads are in a file beside the evidence."""
+
+    worker: str = "main"
+    tasks: list[str] = []
+
+
 class Unreadable(msgspec.Struct, frozen=True):
     """A line that is no record of ours, such as the last line of a killed process."""
 
     line: str
 
 
-Record = Session | Collected | Served | PhaseLine | Found | Crash | Warned | Finished
+Record = Session | Collected | Served | Started | PhaseLine | Stuck | Found | Crash | Warned | Finished
 
 
 def read_evidence(lines: Iterable[str]) -> Iterator[Record | Unreadable]:

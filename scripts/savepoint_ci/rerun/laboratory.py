@@ -16,7 +16,7 @@ from savepoint_ci.rerun.databases import FreshDatabases
 from savepoint_ci.rerun.minimize import Undecided
 from savepoint_ci.rerun.ran import Ran, read_run
 from savepoint_ci.rerun.variation import FILE_ORDER, Variation
-from savepoint_ci.suite.process import run_suite
+from savepoint_ci.suite.process import Wish, run_suite
 
 __all__ = ["Laboratory"]
 
@@ -98,9 +98,11 @@ class Laboratory:
         environment |= {EVIDENCE_VARIABLE: str(self.evidence), "COVERAGE_FILE": str(self.scratch / "coverage")}
         start = time.monotonic()
         end = start + min(self._limit(), self.time_left)
-        ended = run_suite(
-            command, project=self.project, environment=environment, log=self.log, tick=lambda: time.monotonic() > end
-        )
+
+        def tick() -> Wish:
+            return "kill" if time.monotonic() > end else "go-on"
+
+        ended = run_suite(command, project=self.project, environment=environment, log=self.log, tick=tick)
         self.interrupted = self.interrupted or ended.interrupted
         if self.interrupted or (ended.given_up and self.time_left <= 0):
             raise Undecided

@@ -61,42 +61,59 @@ def read_run(
     :param code: how pytest ended.
     :param hung: it had to be ended, so that a test which had begun and not ended did not come to an end by itself.
     """
-    order: dict[str, list[str]] = {}
-    ended: set[str] = set()
-    bad: set[str] = set()
-    failures: dict[str, str] = {}
-    findings: list[dict[str, Any]] = []
-    facts: list[dict[str, Any]] = []
+    reading = _Reading()
     for record in _records(lines):
-        match record.get("kind"):
-            case "phase" if record["when"] != "collect" and record["outcome"] != "rerun":
-                nodeid = record["nodeid"]
-                tests = order.setdefault(record["worker"], [])
-                if nodeid not in tests:
-                    tests.append(nodeid)
-                if record["when"] == "teardown":
-                    ended.add(nodeid)
-                if record["outcome"] == "failed" and not record["xfail"]:
-                    failures.setdefault(nodeid, record["message"])
-                elif record["outcome"] != "passed":
-                    bad.add(nodeid)
-            case "crash" if record.get("nodeid"):
-                failures.setdefault(record["nodeid"], "the worker died")
-            case "finding":
-                findings.append(record)
-            case "facts":
-                facts = record["facts"]
+        reading.add(record)
+    order = {worker: tuple(tests) for worker, tests in reading.order.items()}
     return Ran(
         variation=variation,
         seconds=seconds,
         code=code,
-        order={worker: tuple(tests) for worker, tests in order.items()},
-        passed=frozenset(ended - bad - failures.keys()),
-        failures=failures,
-        stuck=tuple(tests[-1] for tests in order.values() if hung and tests[-1] not in ended),
-        findings=tuple(findings),
-        facts=tuple(facts),
+        order=order,
+        passed=frozenset(reading.ended - reading.aside - reading.failures.keys()),
+        failures=reading.failures,
+        stuck=tuple(tests[-1] for tests in order.values() if hung and tests[-1] not in reading.ended),
+        findings=tuple(reading.findings),
+        facts=tuple(reading.facts),
     )
+
+
+@dataclass
+class _Reading:
+    order: dict[str, list[str]] = field(default_factory=dict)
+    ended: set[str] = field(default_factory=set)
+    aside: set[str] = field(default_factory=set)
+    failures: dict[str, str] = field(default_factory=dict)
+    findings: list[dict[str, Any]] = field(default_factory=list)
+    facts: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, record: dict[str, Any]) -> None:
+        match record.get("kind"):
+            case "started":
+                self._begin(record)
+            case "phase" if record["when"] != "collect" and record["outcome"] != "rerun":
+                self._add_phase(record)
+            case "crash" if record.get("nodeid"):
+                self.failures.setdefault(record["nodeid"], "the worker died")
+            case "finding":
+                self.findings.append(record)
+            case "facts":
+                self.facts = record["facts"]
+
+    def _begin(self, record: dict[str, Any]) -> None:
+        tests = self.order.setdefault(record["worker"], [])
+        if record["nodeid"] not in tests[-1:]:
+            tests.append(record["nodeid"])
+
+    def _add_phase(self, record: dict[str, Any]) -> None:
+        nodeid = record["nodeid"]
+        self._begin(record)
+        if record["when"] == "teardown":
+            self.ended.add(nodeid)
+        if record["outcome"] == "failed" and not record["xfail"]:
+            self.failures.setdefault(nodeid, record["message"])
+        elif record["outcome"] != "passed":
+            self.aside.add(nodeid)
 
 
 def _records(lines: Iterable[str]) -> Iterable[dict[str, Any]]:

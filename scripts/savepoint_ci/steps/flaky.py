@@ -32,7 +32,7 @@ _SEEDS = 100_000
 
 def flaky(invocation: Invocation) -> ExitCode:
     """Provision, install and migrate as `run` does, then search until the budget is spent or enough was seen."""
-    deadline = time.monotonic() + float(invocation.settings.budget) - _REPORTING
+    deadline = time.monotonic() + invocation.budget - _REPORTING
     values = {**invocation.settings.values, "coverage": False, "comment": False}
     lean = replace(invocation, settings=replace(invocation.settings, values=values))
     return run_steps(lean, ("search", lambda each: _search(each, deadline)))

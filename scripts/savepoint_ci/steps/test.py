@@ -24,7 +24,8 @@ from savepoint_ci.steps.install import callers_python
 from savepoint_ci.steps.provision import wait_for_server
 from savepoint_ci.suite.command import suite_command, suite_environment
 from savepoint_ci.suite.coverage import plan_coverage
-from savepoint_ci.suite.process import run_suite
+from savepoint_ci.suite.process import Wish, run_suite
+from savepoint_ci.suite.stall import Stall
 from savepoint_ci.suite.tally import Tally
 
 __all__ = ["SuiteError", "refuse_nothing", "show_output", "test"]
@@ -94,19 +95,26 @@ def _run(invocation: Invocation, provisioned: Provisioned) -> Tested:
         warnings = plan.warnings
     tally = Tally(evidence)
 
-    def tick() -> bool:
+    stall = Stall(tally, evidence, limit=float(settings.stall_timeout))
+
+    def tick() -> Wish:
         tally.update()
         display.tests(tally)
 
+        return stall.wish()
     tested = Tested(started=time.time(), evidence=str(evidence), log=str(log), warnings=warnings)
         return False
     # Kept before it starts, so that a later report finds what ran even when this process is killed.
     invocation.state.save(tested)
     start = time.monotonic()
     ended = run_suite(command, project=invocation.project, environment=environment, log=log, tick=tick)
-    tested = replace(
-        tested, seconds=time.monotonic() - start, pytest_exit=ended.exit, interrupted=ended.interrupted
-    )
+    # Somebody may have asked for more shards than there are tests.
+    code = 0 if settings.shard and ended.exit == _PYTEST_NO_TESTS else ended.exit
+    if stall.happened:
+        code = stall.code
+        with evidence.open("a", encoding="utf-8") as file:
+            file.writelines(stall.evidence())
+    tested = replace(tested, seconds=time.monotonic() - start, pytest_exit=code, interrupted=ended.interrupted)
     invocation.state.save(tested)
     return tested
 

@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Literal
 
-__all__ = ["Ended", "run_suite"]
+__all__ = ["Ended", "Wish", "run_suite"]
 
 TICK = 0.15
 GRACE = 20.0
+Wish = Literal["go-on", "interrupt", "kill"]
 
 
 @dataclass(frozen=True)
@@ -28,14 +30,14 @@ class Ended:
 
 
 def run_suite(
-    command: list[str], *, project: Path, environment: Mapping[str, str], log: Path, tick: Callable[[], bool]
+    command: list[str], *, project: Path, environment: Mapping[str, str], log: Path, tick: Callable[[], Wish]
 ) -> Ended:
     """Run pytest to its end.
 
     The first interrupt is given to pytest, so that it can tear down and report; the second, or `GRACE` seconds
     without an end, kills it.
 
-    :param tick: called several times a second; when it returns True, pytest is killed with all its processes.
+    :param tick: called several times a second; it may wish that pytest is interrupted, or killed with all its processes.
     """
     with log.open("wb") as output, _interrupts() as interrupts:
         # In its own process group a Ctrl-C of the terminal reaches it through us only, once.
@@ -44,24 +46,24 @@ def run_suite(
             stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
         forwarded = 0.0
-        given_up = False
+        wish: Wish = "go-on"
         while True:
             try:
                 code = process.wait(TICK)
                 break
             except subprocess.TimeoutExpired:
-                given_up = tick()
-            if given_up:
+                wish = tick()
+            if wish == "kill":
                 _kill(process)
                 code = process.wait()
                 break
-            if interrupts and not forwarded:
+            if (interrupts or wish == "interrupt") and not forwarded:
                 forwarded = time.monotonic()
                 process.send_signal(signal.SIGINT)
             elif len(interrupts) > 1 or (forwarded and time.monotonic() - forwarded > GRACE):
                 _kill(process)
         tick()
-    return Ended(code, interrupted=bool(interrupts), given_up=given_up)
+    return Ended(code, interrupted=bool(interrupts), given_up=wish == "kill")
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from savepoint_ci.report.evidence import Collected, Crash, PhaseLine, read_evidence
+from savepoint_ci.report.evidence import Collected, Crash, Finished, PhaseLine, Started, Stuck, read_evidence
 from savepoint_ci.report.text import clean_line, cut
 
 __all__ = ["Tally"]
@@ -23,6 +23,14 @@ class Tally:
         self.total = 0
         self.done = 0
         self.failures: list[str] = []
+        self.running: dict[str, str] = {}
+        """The test that each worker has begun and not ended."""
+        self.pids: dict[str, int] = {}
+        self.waiting: dict[str, list[str]] = {}
+        """Where the tasks of a worker wait, when it was asked."""
+        self.last_news = clock()
+        self.finished: int | None = None
+        """pytest's exit code as it was when all tests were done; its process may live on."""
         self._evidence = evidence
         self._offset = 0
         self._failed: set[str] = set()
@@ -41,12 +49,22 @@ class Tally:
         complete = new[: new.rfind(b"\n") + 1]
         self._offset += len(complete)
         for record in read_evidence(complete.decode("utf-8", "replace").splitlines()):
+            if not isinstance(record, Stuck | Finished):
+                self.last_news = self._clock()
             match record:
                 case Collected(total=total):
                     self.total = max(self.total, total)
+                case Started(nodeid=nodeid, worker=worker, pid=pid):
+                    self.running[worker], self.pids[worker] = nodeid, pid
+                case Stuck(worker=worker, tasks=tasks):
+                    self.waiting[worker] = tasks
                 case PhaseLine():
                     self._add(record)
+                case Finished(exit=code):
+                    self.finished = code
                 case Crash(worker=worker, nodeid=nodeid) if nodeid:
+                    self.running.pop(worker, None)
+                    self.pids.pop(worker, None)
                     self.done += 1
                     self._fail(nodeid, f"worker {worker} died")
 
@@ -61,6 +79,7 @@ class Tally:
     def _add(self, phase: PhaseLine) -> None:
         if phase.when == "teardown":
             self.done += 1
+            self.running.pop(phase.worker, None)
             self._first = self._first or self._clock()
         if phase.outcome == "failed" and not phase.xfail:
             where = "" if phase.when == "call" else f"{phase.when}: "
