@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from fake_actions import FakeActions
 from github_description import description
 from openapi_core import Config, OpenAPI
 from openapi_core.exceptions import OpenAPIError
@@ -85,6 +86,7 @@ class FakeGitHub:
         self.login: str | None = BOT
         self.next_page_host = ""
         self.before_create: Callable[[], object] = lambda: None
+        self.actions = FakeActions(REPOSITORY, lambda: _published()[1])
         self._root = "/api/v3" if enterprise else ""
         self._graphql = "/api/graphql" if enterprise else "/graphql"
         self._read_only = read_only
@@ -100,9 +102,11 @@ class FakeGitHub:
 
         self._server = _Server(("127.0.0.1", 0), Handler)
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        self.actions.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.actions.stop()
         self._server.shutdown()
         self._server.server_close()
 
@@ -132,6 +136,7 @@ class FakeGitHub:
         example = copy.deepcopy(_published()[1]["pull-request-simple-items"][0])
         example.update(number=number, requested_teams=[])  # their example of a team breaks their own schema
         example["head"].update(ref=branch, sha=sha, label=f"{owner}:{branch}")
+        example["head"]["repo"]["full_name"] = f"{owner}/Hello-World"
         self.pull_requests.append(example)
 
     def bodies(self, *, author: str = BOT) -> list[str]:
@@ -185,7 +190,9 @@ class FakeGitHub:
             case "PATCH" | "DELETE", ["issues", "comments", number]:
                 return self._change(request, int(number))
             case _:
-                return _refusal(404, "Not Found")
+                with self._lock:
+                    status, body, headers = self.actions.do(request.method, parts, request.query, request.body)
+                return _Answer(status, copy.deepcopy(body), headers)
 
     def _change(self, request: Request, number: int) -> _Answer:
         with self._lock:
@@ -277,6 +284,7 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in answer.headers.items():
             self.send_header(name, value)
         if answer.body is None:
+            self.send_header("Content-Length", "0")
             self.end_headers()
             return
         content = json.dumps(answer.body).encode()

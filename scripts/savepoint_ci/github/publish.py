@@ -10,13 +10,15 @@ from urllib.parse import urlsplit
 from pytest_savepoint.errors import SavepointError
 from pytest_savepoint.settings import Settings
 
+from savepoint_ci.github.check_run import put_check_run
 from savepoint_ci.github.client import Client, GitHubError, api_url
 from savepoint_ci.github.comment import upsert_comment
 from savepoint_ci.github.event import Event, read_event
+from savepoint_ci.github.tested_run import fetch_report
 from savepoint_ci.report.markdown import COMMENT_BYTES, comment_body, comment_marker
 from savepoint_ci.report.model import Report
 
-__all__ = ["Publication", "comment_key", "publish", "run_url"]
+__all__ = ["Publication", "comment_key", "publish", "publish_check_run", "publish_tested_run", "run_url"]
 
 _BODY_BYTES = (COMMENT_BYTES, COMMENT_BYTES // 2, 4_000)
 _REFUSALS = (401, 403, 404)
@@ -27,7 +29,7 @@ _THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 class Publication:
     """Where the report can be read, and why only there; `unexpected` deserves a warning."""
 
-    outcome: Literal["comment", "summary only"]
+    outcome: Literal["comment", "check run", "summary only"]
     url: str = ""
     reason: str = ""
     unexpected: bool = False
@@ -45,25 +47,87 @@ def publish(
     :param environ: the runner's variables.
     :param make_client: called with the API's address and the token.
     """
-    try:
-        event = read_event(environ)
+    return _publish(lambda _client, _event: report, settings, environ, make_client)
+
+
+def publish_tested_run(
+    artifact: str,
+    *,
+    settings: Settings,
+    environ: Mapping[str, str],
+    make_client: Callable[..., Client] = Client,
+) -> Publication:
+    """Post or update the comment for the run that started this one by a workflow_run event.
+
+    :param artifact: the name under which that run kept its report folder.
+    """
+    if environ.get("GITHUB_EVENT_NAME") != "workflow_run":
+        return Publication("summary only", reason="savepoint post runs in a workflow that workflow_run starts")
+    return _publish(lambda client, event: fetch_report(client, event, artifact), settings, environ, make_client)
+
+
+def publish_check_run(
+    report: Report,
+    *,
+    settings: Settings,
+    environ: Mapping[str, str],
+    make_client: Callable[..., Client] = Client,
+) -> Publication:
+    """Put a check run with the report on the commit that this run tested, when the setting check-run asks for it."""
+
+    def put(event: Event) -> Publication:
+        if not settings.check_run or settings.shard or not event.name or event.is_act or not settings.github_token:
+            return Publication("summary only")
+        url = put_check_run(
+            make_client(api_url(environ), settings.github_token),
+            event.repository,
+            report,
+            commit=event.head_sha,
+            key=comment_key(settings, environ),
+            run=environ.get("GITHUB_RUN_ID", ""),
+            run_url=run_url(environ),
+        )
+        return Publication("check run", url=url)
+
+    return _without_failing(put, environ, needed="checks: write")
+
+
+def _publish(
+    find_report: Callable[[Client, Event], Report],
+    settings: Settings,
+    environ: Mapping[str, str],
+    make_client: Callable[..., Client],
+) -> Publication:
+    def post(event: Event) -> Publication:
         if reason := _reason_for_none(event, settings, environ):
             return Publication("summary only", reason=reason)
         client = make_client(api_url(environ), settings.github_token)
         number = event.pull_request or _find_pull_request(client, event)
         if number is None:
             return Publication("summary only", reason="no open pull request belongs to this commit")
+        report = find_report(client, event)
         key = comment_key(settings, environ)
-        bodies = [comment_body(report, key=key, run_url=run_url(environ), limit=limit) for limit in _BODY_BYTES]
+        address = run_url(environ, event.run_id)
+        bodies = [comment_body(report, key=key, run_url=address, limit=limit) for limit in _BODY_BYTES]
         url = upsert_comment(client, event.repository, number, marker=comment_marker(key), bodies=bodies)
+        return Publication("comment", url=url)
+
+    return _without_failing(post, environ, needed="pull-requests: write")
+
+
+def _without_failing(ask: Callable[[Event], Publication], environ: Mapping[str, str], *, needed: str) -> Publication:
+    """Whatever GitHub does, a reason comes of it and the run keeps its verdict."""
+    event = Event()
+    try:
+        event = read_event(environ)
+        return ask(event)
     except GitHubError as error:
-        return _refusal(error, event)
+        return _refusal(error, event, needed)
     except SavepointError as error:
         return Publication("summary only", reason=str(error), unexpected=True)
-    except Exception as error:  # noqa: BLE001 - whatever GitHub sends, the run's verdict is not lost for a comment
+    except Exception as error:  # noqa: BLE001 - an answer may lack anything
         reason = f"GitHub's answer could not be used ({type(error).__name__})"
         return Publication("summary only", reason=reason, unexpected=True)
-    return Publication("comment", url=url)
 
 
 def comment_key(settings: Settings, environ: Mapping[str, str]) -> str:
@@ -72,9 +136,9 @@ def comment_key(settings: Settings, environ: Mapping[str, str]) -> str:
     return settings.comment_key or job or "default"
 
 
-def run_url(environ: Mapping[str, str]) -> str:
-    """Return the page of this workflow run, empty outside GitHub Actions."""
-    run = environ.get("GITHUB_RUN_ID", "")
+def run_url(environ: Mapping[str, str], run_id: int = 0) -> str:
+    """Return the page of this workflow run or of another, empty outside GitHub Actions."""
+    run = str(run_id or environ.get("GITHUB_RUN_ID", ""))
     if not run.isdigit():
         return ""
     server = environ.get("GITHUB_SERVER_URL", "https://github.com")
@@ -96,20 +160,20 @@ def _reason_for_none(event: Event, settings: Settings, environ: Mapping[str, str
 
 
 def _find_pull_request(client: Client, event: Event) -> int | None:
-    """Return the open pull request whose head is this commit."""
+    """Return the open pull request whose head is this commit of this repository."""
     if not event.head:
         return None
     for pull_request in client.pages(f"/repos/{event.repository}/pulls", state="open", head=event.head):
-        if pull_request["head"]["sha"] == event.head_sha:
+        head = pull_request["head"]
+        if head["sha"] == event.head_sha and (head["repo"] or {}).get("full_name") == event.head_repository:
             return int(pull_request["number"])
     return None
 
 
-def _refusal(error: GitHubError, event: Event) -> Publication:
+def _refusal(error: GitHubError, event: Event, needed: str) -> Publication:
     if error.status not in _REFUSALS:
         return Publication("summary only", reason=str(error), unexpected=True)
-    if event.is_fork:
+    if event.is_fork and not event.run_id:
         reason = "the token of a fork's pull request may only read"
         return Publication("summary only", reason=f"{reason} ({error.status})")
-    reason = f"the token may not comment; grant pull-requests: write ({error})"
-    return Publication("summary only", reason=reason)
+    return Publication("summary only", reason=f"the token may not do it; grant {needed} ({error})")

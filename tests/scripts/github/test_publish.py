@@ -204,17 +204,6 @@ def test_push_finds_the_open_pull_request_of_its_branch(github, post, event_file
     assert publication.outcome == "comment"
 
 
-def test_workflow_run_finds_the_fork_s_pull_request_by_branch_and_commit(github, post, event_file):
-    github.add_pull_request(7, branch="topic", sha="f" * 40, owner="stranger")
-    run = {"head_sha": "f" * 40, "head_branch": "topic", "head_repository": {"full_name": "stranger/Hello-World"}}
-    found = post(GITHUB_EVENT_NAME="workflow_run", GITHUB_EVENT_PATH=event_file({"workflow_run": run}))
-    moved_on = {**run, "head_sha": "9" * 40}
-    stale = post(GITHUB_EVENT_NAME="workflow_run", GITHUB_EVENT_PATH=event_file({"workflow_run": moved_on}))
-
-    assert found.outcome == "comment"
-    assert stale.outcome == "summary only"
-
-
 def test_enterprise_server_is_asked_under_its_own_paths(post):
     with FakeGitHub(enterprise=True) as fake:
         publication = post(GITHUB_API_URL=fake.url)
