@@ -20,44 +20,52 @@ from pytest_savepoint.settings import SETTINGS, Setting, Settings, parse_duratio
 
 from savepoint_ci.invocation import Invocation, attempt
 from savepoint_ci.progress import choose_display
+from savepoint_ci.shards.plan import MOST_SHARDS
 from savepoint_ci.state import Configured, State
-
 from savepoint_ci.tolerated.read import read_tolerated
-__all__ = ["main"]
+
+__all__ = ["FORMATS", "main"]
 
 VERBS = {
     "run": "do everything: server, dependencies, template, suite, report",
-    "configure": "check the settings and keep them for the next steps of a job",
     "flaky": "search the suite for tests that are not stable, and say what each depends on",
+    "configure": "check the settings and keep them for the next steps of a job",
     "provision": "start PostgreSQL and leave it running for the next steps",
     "install": "install the project's dependencies and what a run needs",
     "migrate": "build the template database",
+    "history": "fetch what the default branch's runs left",
+    "plan": "cut the suite into shards of equal time, and print them as JSON for a matrix",
     "test": "run the suite",
+    "doctor": "say what is wrong with a suite by its source alone, and mend what is mechanical",
     "diagnose": "show what was found about the causes of failures",
     "report": "write the report of the last suite",
+    "merge": "make one report of the report folders of all shards",
     "comment": "put the report on the pull request",
+    "post": "put the report of a fork's run on its pull request, from a workflow that workflow_run starts",
     "verdict": "end with the exit code that the report stands for",
     "clean": "remove what earlier runs left, and nothing else",
 }
 
-_SWITCHES = ("--help", "--show-settings", "--background", "--hold")
-_OPTIONS = (*_SWITCHES, "--shards", "--shard-time", "--budget", "--artifact", *(f"--{setting.kebab}" for setting in SETTINGS))
-
-
-def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-_ALONE = ("run", "flaky")
+FORMATS = ("text", "json", "markdown", "github", "gitlab")
+"""What `report --format` knows; here by name, because each verb loads only what it needs."""
 _ALONE = ("run", "flaky")
 _CALL_PYTEST = ("run", "test", "flaky", "plan")
 _SHARD_SECONDS = 300.0
 _BUDGET = 600.0
-_CALL_PYTEST = ("run", "test", "flaky", "plan")
-_SHARD_SECONDS = 300.0
+_SWITCHES = ("--help", "--show-settings", "--background", "--hold")
+_OPTIONS = (*_SWITCHES, "--shards", "--shard-time", "--budget", "--artifact", "--format", *(f"--{setting.kebab}" for setting in SETTINGS))
+
+
+def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run one verb and return the exit code.
 
     :param arguments: the command line without the program's name.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cancelled job still reports
     try:
+        if arguments[:1] == ["doctor"]:
+            # It reads sources and nothing else: no setting of a run has a meaning for it.
+            return import_module("savepoint_ci.steps.doctor").doctor(arguments[1:], environ)  # type: ignore[no-any-return]
         command = _read(arguments, environ)
     except SettingsError as error:
         print(f"savepoint: {error}\nsavepoint --help lists every verb and option.", file=sys.stderr)
@@ -78,17 +86,18 @@ _SHARD_SECONDS = 300.0
         state=state,
         display=choose_display(),
         pytest_arguments=command.pytest_arguments,
+        shards=command.shards,
+        shard_seconds=command.shard_seconds,
+        budget=command.budget,
+        folders=command.folders,
+        artifact=command.artifact,
+        form=command.form,
     )
     # Only this verb's module is loaded: most steps need a fraction of what all of them together import.
     step = getattr(import_module(f"savepoint_ci.steps.{command.verb}"), command.function)
     return attempt(command.verb, step, invocation)
 
 
-        shards=command.shards,
-        shard_seconds=command.shard_seconds,
-        budget=command.budget,
-        folders=command.folders,
-        artifact=command.artifact,
 @dataclass(frozen=True)
 class _Command:
     """The command line, understood; `function` is the step's name in its module."""
@@ -99,17 +108,18 @@ class _Command:
     settings: Settings
     pytest_arguments: tuple[str, ...]
     show_settings: bool
+    shards: int | None
+    shard_seconds: float
+    budget: float
+    folders: tuple[Path, ...]
+    artifact: str
+    form: str
 
 
 def _read(arguments: Sequence[str], environ: Mapping[str, str]) -> _Command:
     """Read the command line and the settings.
 
     :raises SettingsError: with all faults of both at once.
-    shards: int | None
-    shard_seconds: float
-    budget: float
-    folders: tuple[Path, ...]
-    artifact: str
     """
     own, pytest_arguments = _split(arguments)
     own, faults = _without_unknown(own)
@@ -121,6 +131,7 @@ def _read(arguments: Sequence[str], environ: Mapping[str, str]) -> _Command:
     if pytest_arguments and options.verb not in _CALL_PYTEST:
         faults.append(f"arguments for pytest (after --) go to {', '.join(_CALL_PYTEST)}, not to {options.verb}.")
     try:
+        read_tolerated(project)  # its faults are said before anything runs
         flags = {setting.name: getattr(options, setting.name) for setting in SETTINGS}
         settings = read_settings(project, flags=flags, environ=_configured(options.verb, project, environ))
     except SettingsError as error:
@@ -139,6 +150,7 @@ def _read(arguments: Sequence[str], environ: Mapping[str, str]) -> _Command:
         budget=options.budget,
         folders=tuple(options.folders),
         artifact=options.artifact,
+        form=options.format,
     )
 
 
@@ -150,7 +162,6 @@ def _configured(verb: str, project: Path, environ: Mapping[str, str]) -> Mapping
     return {**configured.variables, **environ} if configured else environ
 
 
-        read_tolerated(project)  # its faults are said before anything runs
 def _split(arguments: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
     own = list(arguments)
     if "--" not in own:
@@ -171,7 +182,7 @@ def _parser() -> _Parser:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for verb, summary in VERBS.items():
         of_verb = verbs.add_parser(verb, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", allow_abbrev=False)
-        of_verb.set_defaults(project=".", folders=(), shards=None, shard_time=_SHARD_SECONDS, budget=_BUDGET, artifact="")
+        of_verb.set_defaults(project=".", folders=(), shards=None, shard_time=_SHARD_SECONDS, budget=_BUDGET, artifact="", format="")
         if verb == "merge":
             of_verb.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="the report folder of a shard")
         else:
@@ -187,26 +198,23 @@ def _parser() -> _Parser:
             add("--shards", type=_shards, metavar="N|auto", help="how many; auto asks the history. Default: auto.")
             time_help = f"with auto, the seconds of testing that a shard may take. Default: {_SHARD_SECONDS:.0f}."
             add("--shard-time", type=_shard_time, metavar="SECONDS", help=time_help)
+        if verb == "post":
+            artifact_help = "the name under which the tested run kept its report folder. Default: savepoint."
+            of_verb.add_argument("--artifact", default="savepoint", metavar="NAME", help=artifact_help)
+        if verb == "report":
+            format_help = "print the last report in this form, and make no new one."
+            of_verb.add_argument("--format", choices=FORMATS, help=format_help)
+        if verb == "flaky":
+            budget_help = f"the time that all runs together may take, such as 10m. Default: {_BUDGET:.0f}s."
+            of_verb.add_argument("--budget", type=_budget, metavar="TIME", help=budget_help)
         if verb in _CALL_PYTEST:
             of_verb.usage = f"savepoint {verb} [PATH] [OPTIONS] [-- PYTEST ARGUMENTS]"
         for setting in SETTINGS:
             metavar = "|".join(setting.choices) or "VALUE"
             of_verb.add_argument(f"--{setting.kebab}", dest=setting.name, metavar=metavar, help=_help(setting))
     return parser
-        if verb == "post":
-            artifact_help = "the name under which the tested run kept its report folder. Default: savepoint."
-            of_verb.add_argument("--artifact", default="savepoint", metavar="NAME", help=artifact_help)
-        if verb == "flaky":
-            budget_help = f"the time that all runs together may take, such as 10m. Default: {_BUDGET:.0f}s."
-            of_verb.add_argument("--budget", type=_budget, metavar="TIME", help=budget_help)
 
 
-def _help(setting: Setting) -> str:
-    default = "" if setting.default in ("", None) else f" Default: {_text(setting.default)}."
-    return (setting.help + default).replace("%", "%%")
-
-
-def _without_unknown(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 def _shards(text: str) -> int | None:
     if text == "auto":
         return None
@@ -228,6 +236,12 @@ def _shard_time(text: str) -> float:
     raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 1 to 86400")
 
 
+def _help(setting: Setting) -> str:
+    default = "" if setting.default in ("", None) else f" Default: {_text(setting.default)}."
+    return (setting.help + default).replace("%", "%%")
+
+
+def _without_unknown(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """The arguments without options that do not exist and their values, and what is to be said of each."""
     kept: list[str] = []
     faults: list[str] = []

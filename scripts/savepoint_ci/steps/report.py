@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -16,31 +17,44 @@ from pytest_savepoint.settings import Settings
 from savepoint_ci.github.event import Event, EventError, read_event
 from savepoint_ci.github.publish import comment_key, run_url
 from savepoint_ci.github.runner_files import append_summary, set_output
+from savepoint_ci.history.fetch import artifact_name
+from savepoint_ci.history.keep import known_history, write_history
+from savepoint_ci.history.model import HistoryError, compare
 from savepoint_ci.invocation import Invocation
 from savepoint_ci.report.annotations import annotation_commands
+from savepoint_ci.report.badge import coverage_badge, outcome_badge
 from savepoint_ci.report.build import build_report
+from savepoint_ci.report.formats import printed
 from savepoint_ci.report.junit import junit_xml
 from savepoint_ci.report.markdown import comment_body, job_summary
 from savepoint_ci.report.model import Failure, Report, Run, report_json
+from savepoint_ci.report.only_flaky import with_only_flaky
+from savepoint_ci.report.page.render import report_page
+from savepoint_ci.report.sarif import sarif
 from savepoint_ci.report.terminal import terminal_summary
 from savepoint_ci.shards.share import shard_of_run
 from savepoint_ci.state import Failed, Installed, Migrated, Provisioned, Reran, Tested
 from savepoint_ci.steps.history import merge_base
 from savepoint_ci.steps.install import callers_python
+from savepoint_ci.steps.verdict import read_report
 from savepoint_ci.suite.coverage import CollectedCoverage, collect_coverage
-
-__all__ = ["make_report", "report"]
-
-NOTHING_MEASURED = CollectedCoverage(coverage=None)
-_PYTEST_INTERRUPTED = 2
-_STEPS = ("provision", "install", "migrate", "test")
-
 from savepoint_ci.suite.sources import read_sources
 from savepoint_ci.tolerated.apply import with_tolerated
 from savepoint_ci.tolerated.read import read_tolerated
 
+__all__ = ["deliver", "make_report", "report", "with_history", "with_limits"]
+
+NOTHING_MEASURED = CollectedCoverage(coverage=None)
+_PYTEST_INTERRUPTED = 2
+_STEPS = ("provision", "install", "migrate", "test", "rerun")
+
+
 def report(invocation: Invocation) -> None:
-    """Write the report and its renderings."""
+    """Write the report and its renderings, or print the last one in the form that was asked for."""
+    if invocation.form:
+        last = read_report(invocation)
+        sys.stdout.write(printed(last, invocation.form, project=_folder_in_workspace(invocation)))
+        return
     deliver(invocation, make_report(invocation, _collect(invocation)))
 
 
@@ -49,7 +63,7 @@ def deliver(invocation: Invocation, found: Report) -> None:
     today = datetime.now(timezone.utc).date()
     found = with_tolerated(with_only_flaky(found), read_tolerated(invocation.project), today=today)
     _write(invocation, found)
-    _tell_runner(invocation, found)
+    _tell_runner(invocation, found, history=_write_history(invocation, found))
     invocation.display.say(terminal_summary(found).rstrip())
     invocation.display.say(f"report: {invocation.report_folder / 'report.json'}")
 
@@ -64,7 +78,7 @@ def make_report(invocation: Invocation, collected: CollectedCoverage = NOTHING_M
     made = build_report(
         _evidence(invocation, tested),
         run=_run(invocation, tested),
-        settings=_with_callers_limit(invocation.settings, collected.fail_under),
+        settings=with_limits(invocation.settings, collected.fail_under),
         coverage=collected.coverage,
         timing={step: fact.seconds for step, fact in zip(_STEPS, facts, strict=True) if fact},
         failure=Failure(step=failed.step, message=failed.message) if failed and not interrupted else None,
@@ -73,6 +87,15 @@ def make_report(invocation: Invocation, collected: CollectedCoverage = NOTHING_M
         searched=bool(reran and reran.searched),
         warnings=(*(tested.warnings if tested else ()), *collected.warnings, *(reran.warnings if reran else ())),
     )
+    return with_history(invocation, replace(made, shard=shard_of_run(invocation)))
+
+
+def with_history(invocation: Invocation, made: Report) -> Report:
+    """The report of a whole suite with what earlier runs say about it."""
+    known = known_history(invocation)
+    if known is None or made.shard:
+        return made
+    return replace(made, history=compare(known, made, base=merge_base(invocation)))
 
 
 def _collect(invocation: Invocation) -> CollectedCoverage:
@@ -84,8 +107,14 @@ def _collect(invocation: Invocation) -> CollectedCoverage:
     )
 
 
-def _with_callers_limit(settings: Settings, fail_under: float | None) -> Settings:
-    """The settings, with the limit of the caller's own coverage configuration where the setting is empty."""
+def with_limits(settings: Settings, fail_under: float | None) -> Settings:
+    """The settings, with the limit of the caller's own coverage configuration where the setting is empty.
+
+    A shard is held to no limit: what the other shards covered is not known there.
+    """
+    if settings.shard:
+        values = {**settings.values, "coverage_fail_under": None, "patch_coverage_fail_under": None}
+        return replace(settings, values=values)
     if settings.coverage_fail_under is not None:
         return settings
     return replace(settings, values={**settings.values, "coverage_fail_under": fail_under})
@@ -144,15 +173,35 @@ def _write(invocation: Invocation, found: Report) -> None:
     comment = comment_body(found, key=comment_key(invocation.settings, environ), run_url=run_url(environ))
     (folder / "report.json").write_bytes(report_json(found))
     (folder / "junit.xml").write_bytes(junit_xml(found))
+    (folder / "findings.sarif").write_bytes(sarif(found.findings, folder=_folder_in_workspace(invocation)))
     (folder / "comment.md").write_text(comment, encoding="utf-8")
+    sources = read_sources(invocation.project, found.coverage) if found.coverage else {}
+    page = report_page(found, sources=sources, run_url=run_url(environ))
+    (folder / "report.html").write_text(page, encoding="utf-8")
+    (folder / "coverage.svg").write_text(coverage_badge(found), encoding="utf-8")
+    (folder / "tests.svg").write_text(outcome_badge(found), encoding="utf-8")
 
 
-def _tell_runner(invocation: Invocation, found: Report) -> None:
+def _folder_in_workspace(invocation: Invocation) -> str:
+    return os.path.relpath(invocation.project, invocation.environ.get("GITHUB_WORKSPACE") or invocation.project)
+
+
+def _write_history(invocation: Invocation, found: Report) -> Path | None:
+    try:
+        return write_history(invocation, found)
+    except HistoryError as error:
+        invocation.display.say(f"savepoint: {error}")
+        return None
+
+
+def _tell_runner(invocation: Invocation, found: Report, *, history: Path | None) -> None:
     environ = invocation.environ
     append_summary(environ, job_summary(found))
     outputs = {
         "result": found.result,
         "report": str(invocation.report_folder),
+        "history": str(history or ""),
+        "history-name": artifact_name(comment_key(invocation.settings, environ)),
         "coverage": f"{found.coverage.total:.2f}" if found.coverage else "",
         "patch-coverage": f"{found.coverage.diff.percent:.2f}" if found.coverage and found.coverage.diff else "",
         "errors": str(found.counts["error"]),
@@ -161,6 +210,5 @@ def _tell_runner(invocation: Invocation, found: Report) -> None:
     for name, value in outputs.items():
         set_output(environ, name, value)
     if environ.get("GITHUB_ACTIONS") == "true":
-        workspace = environ.get("GITHUB_WORKSPACE") or str(invocation.project)
-        for command in annotation_commands(found, project=os.path.relpath(invocation.project, workspace)):
+        for command in annotation_commands(found, project=_folder_in_workspace(invocation)):
             invocation.display.say(command)

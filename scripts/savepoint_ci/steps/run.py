@@ -10,6 +10,7 @@ from pytest_savepoint.servers import Server
 
 from savepoint_ci.invocation import Invocation, attempt
 from savepoint_ci.steps.comment import comment
+from savepoint_ci.steps.history import history
 from savepoint_ci.steps.install import install
 from savepoint_ci.steps.migrate import migrate
 from savepoint_ci.steps.provision import start
@@ -24,16 +25,16 @@ Step = tuple[str, Callable[[Invocation], ExitCode | None]]
 
 def run(invocation: Invocation) -> ExitCode:
     """Provision while dependencies install, migrate, test, report, comment, and give back the server."""
-    try:
     return run_steps(invocation, ("test", test))
 
 
 def run_steps(invocation: Invocation, suite: Step) -> ExitCode:
     """Take all steps of a run, with this one in the place of the suite; whatever happens, it ends with a report."""
+    try:
         with ThreadPoolExecutor(max_workers=1) as background:
             starting = background.submit(start, invocation)
             try:
-                _take_steps(invocation, starting)
+                _take_steps(invocation, starting, suite)
                 reported = attempt("report", report, invocation)
                 attempt("comment", comment, invocation)
             finally:

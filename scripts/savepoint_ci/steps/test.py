@@ -85,6 +85,7 @@ def _run(invocation: Invocation, provisioned: Provisioned) -> Tested:
     command = suite_command(python, settings, invocation.project, arguments)
     environment = suite_environment(invocation.environ, settings, python=python, server_url=provisioned.url)
     environment["SAVEPOINT_EVIDENCE"] = str(evidence)
+    environment |= select(invocation, python, arguments)
     warnings: tuple[str, ...] = ()
     if settings.coverage:
         plan = plan_coverage(
@@ -100,10 +101,9 @@ def _run(invocation: Invocation, provisioned: Provisioned) -> Tested:
     def tick() -> Wish:
         tally.update()
         display.tests(tally)
-
         return stall.wish()
+
     tested = Tested(started=time.time(), evidence=str(evidence), log=str(log), warnings=warnings)
-        return False
     # Kept before it starts, so that a later report finds what ran even when this process is killed.
     invocation.state.save(tested)
     start = time.monotonic()
