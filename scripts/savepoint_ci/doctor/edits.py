@@ -25,6 +25,8 @@ __all__ = [
     "written",
 ]
 
+Located = ast.expr | ast.stmt | ast.arg | ast.keyword
+
 _LINE_ENDS = re.compile(r"(?<=\n)|(?<=\r)(?!\n)")
 
 
@@ -45,12 +47,13 @@ def offset(text: str, line: int, column: int) -> int:
     return before + len(lines[line - 1].encode()[:column].decode())
 
 
-def span(source: Source, node: ast.expr | ast.stmt) -> tuple[int, int]:
+def span(source: Source, node: Located) -> tuple[int, int]:
+    """First and last position of a node in the text."""
     end_line, end_column = node.end_lineno or node.lineno, node.end_col_offset or 0
     return offset(source.text, node.lineno, node.col_offset), offset(source.text, end_line, end_column)
 
 
-def written(source: Source, node: ast.expr | ast.stmt) -> str:
+def written(source: Source, node: Located) -> str:
     """A node as it stands in the file."""
     start, end = span(source, node)
     return source.text[start:end]

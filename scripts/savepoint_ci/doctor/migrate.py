@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from savepoint_ci.doctor.configuration import pytest_settings, savepoint_settings
-from savepoint_ci.doctor.edits import Edit, deletion, import_line, replacement, span
+from savepoint_ci.doctor.edits import Edit, deletion, import_line, span
 from savepoint_ci.doctor.problem import Examined
 from savepoint_ci.doctor.project import Project
 from savepoint_ci.doctor.source import Function, Source, inside, keyword
@@ -125,7 +125,8 @@ def _replace(
 ) -> Iterator[Edit]:
     """Delete the fixture; under another name than ours, it becomes one line that gives ours."""
     source, node, ours = fixture.source, fixture.function.node, _OURS[role]
-    users = [each.function for each in (*examined.tests.tests, *fixtures) if each not in replaced]
+    users = [each.function for each in examined.tests.tests]
+    users += [each.function for each in fixtures if each not in replaced]
     is_used = any(examined.tests.find(fixture.name, each) is fixture and _asks(each, fixture.name) for each in users)
     if fixture.name == ours or not is_used:
         yield deletion(source, node)
@@ -204,12 +205,8 @@ def _old_marks(examined: Examined) -> Iterator[Edit]:
             if isinstance(node, ast.Call) and source.dotted(node.func) == "pytest.mark.asyncio":
                 for each in node.keywords:
                     if each.arg == "scope":
-                        yield replacement(source, _name_of(each), "loop_scope")
-
-
-def _name_of(each: ast.keyword) -> ast.expr:
-    end = each.col_offset + len("scope")
-    return ast.Name("scope", lineno=each.lineno, col_offset=each.col_offset, end_lineno=each.lineno, end_col_offset=end)
+                        start, _ = span(source, each)
+                        yield Edit(source.path, start, start + len("scope"), "loop_scope")
 
 
 def _old_pin(suite: Suite) -> str:

@@ -54,9 +54,8 @@ def _branches(function: Function, node: ast.expr, repeated: bool, depth: int = 4
         case ast.Call():
             yield Branch(node, repeated)
         case ast.Name(id=name) if depth:
-            value = assigned(function, name)
-            if value is not None:
-                yield from _branches(function, value, repeated, depth - 1)
+            if (given := assigned(function, name)) is not None:
+                yield from _branches(function, given, repeated, depth - 1)
 
 
 def _task_groups(source: Source, block: ast.AsyncWith) -> Iterator[Group]:

@@ -146,21 +146,15 @@ class Project:
                     return method
         return None
 
-    def class_of(self, source: Source, node: ast.expr) -> tuple[Source, ast.ClassDef] | None:
-        """The project's class of which an expression is an instance."""
-        return self._class_of(source, node, source.function_of(node))
-
     def _class_of(
         self, source: Source, node: ast.expr, function: Function | None, depth: int = _DEPTH
     ) -> tuple[Source, ast.ClassDef] | None:
-        if depth == 0:
-            return None
-        if isinstance(node, ast.Await):
-            return self._class_of(source, node.value, function, depth - 1)
+        """The project's class of which an expression is an instance."""
+        node = node.value if isinstance(node, ast.Await) else node
         if isinstance(node, ast.Call):
             found = self.definition(source, node.func)
             return (found.source, found.node) if found and isinstance(found.node, ast.ClassDef) else None
-        if not isinstance(node, ast.Name):
+        if not isinstance(node, ast.Name) or depth == 0:
             return None
         if node.id == "self" and function and function.owner:
             return source, function.owner

@@ -114,9 +114,15 @@ def _blocking(examined: Examined, function: Function, depth: int) -> Iterator[tu
         if _blocks(function.source, node):
             yield function, node
         callee = examined.project.callee(function.source, node)
-        if depth and callee and not callee.is_async and not callee.node.decorator_list and callee is not function:
-            if not any(isinstance(each, ast.Yield) for each in inside(callee.node)):
-                yield from _blocking(examined, callee, depth - 1)
+        if depth and callee and callee is not function and _runs_at_once(callee):
+            yield from _blocking(examined, callee, depth - 1)
+
+
+def _runs_at_once(function: Function) -> bool:
+    """Calling it runs its body: it is no coroutine or generator, and no decorator makes something else of it."""
+    if function.is_async or function.node.decorator_list:
+        return False
+    return not any(isinstance(each, ast.Yield | ast.YieldFrom) for each in inside(function.node))
 
 
 def _blocks(source: Source, call: ast.Call) -> bool:

@@ -125,7 +125,9 @@ def nested_checkout(examined: Examined) -> Iterator[Problem]:
             if pool is None:
                 continue
             for node in inside(block):
-                callee = examined.project.callee(function.source, node) if isinstance(node, ast.Call) else None
+                if not isinstance(node, ast.Call):
+                    continue
+                callee = examined.project.callee(function.source, node)
                 if callee and _takes(examined, callee, pool):
                     yield problem(
                         "pool.nested_checkout_deadlock",

@@ -73,7 +73,7 @@ def lifespan_not_run(examined: Examined) -> Iterator[Problem]:
             function = start.source.functions.get(start.node) if start else None
             needed = _states(function) & _read_states(examined, app.source, function) if function else set()
             if needed and not _is_started(examined, examined.project.suite(source), needed):
-                name = sorted(needed)[0]
+                name = min(needed)
                 yield problem(
                     "framework.lifespan_not_run",
                     source=source,
@@ -105,13 +105,10 @@ def _read_states(examined: Examined, source: Source, lifespan: Function) -> set[
     found = set()
     for file in examined.project.files(examined.project.suite(source)):
         for node in file.nodes:
-            if (
-                isinstance(node, ast.Attribute)
-                and isinstance(node.ctx, ast.Load)
-                and ast.unparse(node.value).endswith("app.state")
-            ):
-                if file.function_of(node) is not lifespan:
-                    found.add(node.attr)
+            match node:
+                case ast.Attribute(value=owner, attr=name, ctx=ast.Load()) if ast.unparse(owner).endswith("app.state"):
+                    if file.function_of(node) is not lifespan:
+                        found.add(name)
     return found
 
 

@@ -51,7 +51,8 @@ def _one_loop(scope: str) -> str:
 
 
 def event_loop_request(examined: Examined) -> Iterator[Problem]:
-    functions = [each.function for each in (*examined.tests.tests, *examined.tests.fixtures)]
+    functions = [each.function for each in examined.tests.tests]
+    functions += [each.function for each in examined.tests.fixtures]
     for function in functions:
         parameter = next((each for each in function.parameters if each.arg == "event_loop"), None)
         if parameter is None or _is_given(function):
@@ -77,30 +78,22 @@ def _is_given(function: Function) -> bool:
 def _without_event_loop(function: Function, parameter: ast.arg) -> Iterator[Edit]:
     uses = [each for each in ast.walk(function.node) if isinstance(each, ast.Name) and each.id == "event_loop"]
     arguments = function.parameters
-    if (uses and not function.is_async) or parameter.annotation or len(arguments) != len(function.node.args.args):
+    if (
+        (uses and not function.is_async)
+        or len(arguments) != len(function.node.args.args)
+        or function.node.args.defaults
+    ):
         return
-    source, at = function.source, arguments.index(parameter)
-    kept = [f"{written_argument(source, each)}" for each in arguments if each is not parameter]
-    if function.node.args.defaults:
+    source = function.source
+    start, end = span(source, arguments[0])[0], span(source, arguments[-1])[1]
+    if "\n" in source.text[start:end]:
         return
-    first, last = arguments[0], arguments[-1]
-    whole = ast.Expr(
-        ast.Name(""),
-        lineno=first.lineno,
-        col_offset=first.col_offset,
-        end_lineno=last.end_lineno,
-        end_col_offset=last.end_col_offset,
-    )
-    if whole.lineno == whole.end_lineno and at >= 0:
-        yield replacement(source, whole, ", ".join(kept))
-        for use in uses:
-            yield replacement(source, use, "asyncio.get_running_loop()")
-        if uses and (added := import_line(source, "import asyncio")):
-            yield added
-
-
-def written_argument(source: Source, each: ast.arg) -> str:
-    return written(source, ast.Expr(ast.Name(""), **{name: getattr(each, name) for name in each._attributes}))
+    kept = [written(source, each) for each in arguments if each is not parameter]
+    yield Edit(source.path, start, end, ", ".join(kept))
+    for use in uses:
+        yield replacement(source, use, "asyncio.get_running_loop()")
+    if uses and (added := import_line(source, "import asyncio")):
+        yield added
 
 
 def fixture_wider_than_loop(examined: Examined) -> Iterator[Problem]:
@@ -203,17 +196,15 @@ def current_loop_unset(examined: Examined) -> Iterator[Problem]:
     """A synchronous test asks for the current loop, and another leaves the thread without one."""
     project = examined.project
     synchronous = [test for test in examined.tests.tests if not test.function.is_async]
-    asking, unsetting = [], []
-    for test in synchronous:
-        for function in project.reached([test.function]):
-            if function.is_async:
-                continue
-            for node in inside(function.node):
-                dotted = function.source.dotted(node.func) if isinstance(node, ast.Call) else ""
-                if dotted == "asyncio.get_event_loop":
-                    asking.append((test, function, node))
-                elif dotted == "asyncio.run":
-                    unsetting.append((test, function, node))
+    calls = [
+        (test, function, node)
+        for test in synchronous
+        for function in project.reached([test.function])
+        for node in inside(function.node)
+        if isinstance(node, ast.Call) and not function.is_async
+    ]
+    asking = [each for each in calls if each[1].source.dotted(each[2].func) == "asyncio.get_event_loop"]
+    unsetting = [each for each in calls if each[1].source.dotted(each[2].func) == "asyncio.run"]
     for _, function, node in unsetting:
         victims = [
             (test, other, call)

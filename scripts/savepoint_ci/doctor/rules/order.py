@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from savepoint_ci.doctor.edits import argument, replacement, written
 from savepoint_ci.doctor.problem import Examined, Problem, Rule, problem
 from savepoint_ci.doctor.project import assigned
-from savepoint_ci.doctor.source import Function, Source, inside, keyword, strings
+from savepoint_ci.doctor.source import Function, Source, inside, keyword
 from savepoint_ci.doctor.suite import Suite
 
 __all__ = ["RULES"]
 
 _FILE_CONFIG = "logging.config.fileConfig"
+_QUERIES = ("execute", "scalars", "fetch", "exec_driver_sql", "stream_scalars")
 _SELECT = re.compile(r"^\s*select\s+(?!distinct\s+on)(.+?)\s+from\s+\"?(\w+)\"?\s*(.*)$", re.IGNORECASE | re.DOTALL)
 _ORDERS = re.compile(r"\border\s+by\b|\blimit\s+1\b|\bjoin\b|\bunion\b", re.IGNORECASE)
 _AGGREGATES = re.compile(
@@ -95,8 +96,9 @@ def logging_disabled(examined: Examined) -> Iterator[Problem]:
 
 
 def _migrates(examined: Examined, suite: Suite) -> bool:
-    tests = [*examined.tests.of(suite), *(each for each in examined.tests.fixtures)]
-    for function in examined.project.reached(each.function for each in tests):
+    starts = [each.function for each in examined.tests.of(suite)]
+    starts += [each.function for each in examined.tests.fixtures]
+    for function in examined.project.reached(starts):
         if examined.project.suite(function.source) is suite:
             for node in inside(function.node, nested=True):
                 if isinstance(node, ast.Attribute) and function.source.dotted(node).startswith("alembic.command."):
@@ -132,41 +134,42 @@ def unordered_select(examined: Examined) -> Iterator[Problem]:
             )
 
 
-def _query(
-    examined: Examined, function: Function, node: ast.expr, depth: int = 5
-) -> tuple[Source, ast.expr, str] | None:
+_Query = tuple[Source, ast.expr, str]
+"""Where a SELECT is written, the text, and its table."""
+
+
+def _query(examined: Examined, function: Function, node: ast.expr, depth: int = 12) -> _Query | None:
     """The unordered SELECT whose rows an expression lists as they come."""
     if depth == 0:
         return None
+    inner: ast.expr | None = None
     match node:
+        case ast.Call(func=ast.Attribute(attr=attribute), args=[select, *_]) if attribute in _QUERIES:
+            return _select(function.source, select)
+        case ast.Call(func=ast.Attribute(attr="all" | "scalars" | "fetchall", value=rows)):
+            inner = rows
+        case ast.Call(func=ast.Name(id="list" | "tuple"), args=[rows]):
+            inner = rows
+        case ast.Call():
+            return _returned_query(examined, function, node, depth)
         case ast.Await(value=value) | ast.Attribute(value=value) | ast.NamedExpr(value=value):
-            return _query(examined, function, value, depth)
-        case ast.Name(id=name):
-            value = assigned(function, name)
-            changed = any(
-                isinstance(each, ast.Call) and ast.unparse(each.func) == f"{name}.sort"
-                for each in inside(function.node)
-            )
-            return _query(examined, function, value, depth - 1) if value is not None and not changed else None
+            inner = value
         case ast.ListComp(generators=[ast.comprehension(iter=rows)]):
-            return _query(examined, function, rows, depth - 1)
-        case ast.Call(func=ast.Name(id="list" | "tuple"), args=[value]):
-            return _query(examined, function, value, depth)
-        case ast.Call(func=ast.Attribute(attr=attribute, value=value), args=arguments):
-            if attribute in ("all", "scalars", "fetchall"):
-                inner = _query(examined, function, value, depth)
-                if inner or not arguments:
-                    return inner
-            if attribute in ("execute", "scalars", "fetch", "exec_driver_sql", "stream_scalars") and arguments:
-                return _select(function.source, arguments[0])
-    callee = examined.project.callee(function.source, node) if isinstance(node, ast.Call) else None
-    if callee:
-        values = [each.value for each in inside(callee.node) if isinstance(each, ast.Return) and each.value]
-        return _query(examined, callee, values[0], depth - 1) if len(values) == 1 else None
-    return None
+            inner = rows
+        case ast.Name(id=name) if f"{name}.sort(" not in ast.unparse(function.node):
+            inner = assigned(function, name)
+    return _query(examined, function, inner, depth - 1) if inner is not None else None
 
 
-def _select(source: Source, node: ast.expr) -> tuple[Source, ast.expr, str] | None:
+def _returned_query(examined: Examined, function: Function, call: ast.Call, depth: int) -> _Query | None:
+    callee = examined.project.callee(function.source, call)
+    values = (
+        [each.value for each in inside(callee.node) if isinstance(each, ast.Return) and each.value] if callee else []
+    )
+    return _query(examined, callee, values[0], depth - 1) if callee and len(values) == 1 else None
+
+
+def _select(source: Source, node: ast.expr) -> _Query | None:
     text = (
         node.args[0]
         if isinstance(node, ast.Call) and source.dotted(node.func) == "sqlalchemy.text" and node.args
@@ -278,9 +281,12 @@ def schema_per_test(examined: Examined) -> Iterator[Problem]:
     for fixture in examined.tests.fixtures:
         if fixture.scope != "function" or not fixture.function.is_async:
             continue
-        made = next((node for node in inside(fixture.function.node) if _runs_sync(node, "create_all")), None)
-        dropped = any(_runs_sync(node, "drop_all") for node in inside(fixture.function.node))
-        if made is None or not dropped or any("sqlite" in source.text for source in _near(examined, fixture.source)):
+        made = _run_sync(fixture.function, "create_all")
+        if (
+            made is None
+            or not _run_sync(fixture.function, "drop_all")
+            or any("sqlite" in source.text for source in _near(examined, fixture.source))
+        ):
             continue
         yield problem(
             "state.schema_made_per_test",
@@ -294,11 +300,14 @@ def schema_per_test(examined: Examined) -> Iterator[Problem]:
         )
 
 
-def _runs_sync(node: ast.AST, name: str) -> bool:
-    match node:
-        case ast.Call(func=ast.Attribute(attr="run_sync"), args=[ast.Attribute(attr=attribute), *_]):
-            return attribute == name
-    return False
+def _run_sync(function: Function, name: str) -> ast.Call | None:
+    for node in inside(function.node):
+        match node:
+            case ast.Call(func=ast.Attribute(attr="run_sync"), args=[ast.Attribute(attr=attribute), *_]) if (
+                attribute == name
+            ):
+                return node
+    return None
 
 
 def _near(examined: Examined, source: Source) -> list[Source]:

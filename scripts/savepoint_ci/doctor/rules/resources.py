@@ -189,7 +189,8 @@ def asyncio_run_in_fixture(examined: Examined) -> Iterator[Problem]:
             if not each.function.is_async and examined.project.suite(each.source) is suite
         ]
         for fixture in fixtures:
-            run = next((node for node in inside(fixture.function.node) if _runs_loop(fixture.source, node)), None)
+            calls = (node for node in inside(fixture.function.node) if isinstance(node, ast.Call))
+            run = next((call for call in calls if _runs_loop(fixture.source, call)), None)
             if run is None:
                 continue
             functions = examined.project.reached([fixture.function])
@@ -220,9 +221,7 @@ def asyncio_run_in_fixture(examined: Examined) -> Iterator[Problem]:
                 break
 
 
-def _runs_loop(source: Source, node: ast.AST) -> bool:
-    if not isinstance(node, ast.Call):
-        return False
+def _runs_loop(source: Source, node: ast.Call) -> bool:
     return source.dotted(node.func) in _RUNS or (
         isinstance(node.func, ast.Attribute) and node.func.attr == "run_until_complete"
     )

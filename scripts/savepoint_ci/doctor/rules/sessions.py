@@ -75,9 +75,9 @@ def _session(examined: Examined, function: Function, branch: Branch) -> str:
                 return given.id
     for each in call.keywords:
         given = each.value
-        if isinstance(given, ast.Name) and each.arg and callee and _queries(callee, each.arg):
-            if _is_session(examined, function, given):
-                return given.id
+        is_used = bool(callee and each.arg and _queries(callee, each.arg))
+        if is_used and isinstance(given, ast.Name) and _is_session(examined, function, given):
+            return given.id
     return ""
 
 
@@ -183,7 +183,7 @@ def object_outlives_session(examined: Examined) -> Iterator[Problem]:
                 for each in inside(block)
             )
             commits = f"{session}.commit" in calls and calls[-1] != f"{session}.refresh"
-            if added and commits and f"{session}.refresh" not in calls and _expires(examined, thing, made):
+            if added and commits and f"{session}.refresh" not in calls and _expires(thing, made):
                 yield problem(
                     "session.detached_object_shared",
                     source=fixture.source,
@@ -199,7 +199,7 @@ def object_outlives_session(examined: Examined) -> Iterator[Problem]:
                 )
 
 
-def _expires(examined: Examined, thing: Thing, made: ast.expr) -> bool:
+def _expires(thing: Thing, made: ast.expr) -> bool:
     calls = [each for each in (thing.call, made) if isinstance(each, ast.Call)]
     return not any(keyword(each, "expire_on_commit") or any(k.arg is None for k in each.keywords) for each in calls)
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from savepoint_ci.doctor.problem import Examined, Problem, Rule, problem
-from savepoint_ci.doctor.source import Function, Source, inside, keyword, strings
+from savepoint_ci.doctor.source import Function, inside, keyword, strings
 from savepoint_ci.doctor.suite import Suite
 from savepoint_ci.doctor.tests import TestFunction
 
@@ -127,9 +127,7 @@ def frozen_now(examined: Examined) -> Iterator[Problem]:
         update = next((each for each in texts if _FROZEN.search(str(each.value))), None)
         if update is None or not compared:
             continue
-        session = next(
-            (each for each in examined.tests.requested(function) if _keeps_open(each.source, each.function)), None
-        )
+        session = next((each for each in examined.tests.requested(function) if _keeps_open(each.function)), None)
         if session is None and not examined.project.suite(source).managed:
             continue
         kept = session.name if session else "db_session"
@@ -146,7 +144,7 @@ def frozen_now(examined: Examined) -> Iterator[Problem]:
         )
 
 
-def _keeps_open(source: Source, function: Function) -> bool:
+def _keeps_open(function: Function) -> bool:
     return any(
         isinstance(node, ast.Call)
         and "create_savepoint" in ast.unparse(keyword(node, "join_transaction_mode") or ast.Constant(""))
