@@ -7,11 +7,40 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from savepoint_ci.doctor.edits import Edit
 from savepoint_ci.doctor.problem import Examined, Problem, Rule
 from savepoint_ci.doctor.project import Project
-from savepoint_ci.doctor.rules import RULES
+from savepoint_ci.doctor.rules import (
+    blocking,
+    concurrency,
+    connections,
+    context,
+    fixtures,
+    framework,
+    loops,
+    order,
+    resources,
+    sessions,
+    tasks,
+    time,
+)
 from savepoint_ci.doctor.tests import Tests
 from savepoint_ci.doctor.things import Things
 
 __all__ = ["Problem", "Project", "edits_beside", "examine"]
+
+
+_RULES: tuple[Rule, ...] = (
+    *loops.RULES,
+    *resources.RULES,
+    *connections.RULES,
+    *sessions.RULES,
+    *blocking.RULES,
+    *tasks.RULES,
+    *fixtures.RULES,
+    *order.RULES,
+    *concurrency.RULES,
+    *time.RULES,
+    *framework.RULES,
+    *context.RULES,
+)
 
 
 def examine(project: Project, *, on_fault: Callable[[str], None]) -> list[Problem]:
@@ -22,7 +51,7 @@ def examine(project: Project, *, on_fault: Callable[[str], None]) -> list[Proble
     tests = Tests(project)
     examined = Examined(project, tests, Things(project, tests))
     found: dict[tuple[object, ...], Problem] = {}
-    for rule in RULES:
+    for rule in _RULES:
         for each in _apply(rule, examined, on_fault):
             culprit = each.finding.culprit
             found.setdefault((each.finding.cause, culprit and (culprit.path, culprit.line)), each)
