@@ -19,6 +19,7 @@ TRICKS = (
     "deadbeef",
     "https://evil.example/x",
     "www.evil.example",
+    "www.",
     "[text](https://evil.example)",
     "![image](https://evil.example/x.png)",
     "<img src=x onerror=alert(1)>",

@@ -17,7 +17,8 @@ _TICKED = re.compile(r"`+([^`]+)`+")
 _WORD = re.compile(r"""(["'(]*)(.*?)([.,;:!?)"']*)""")
 _PLAIN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|\d{1,6}(?:\.\d{1,3}){0,2}%?|[·–—-]|")
 _PUNCTUATION = re.compile(r"[.,;:!?)]+(?=\s|$)")
-_COMMIT_NAME = re.compile(r"[0-9a-f]{7,}", re.IGNORECASE)
+_LINKED = re.compile(r"[0-9a-f]{7,}|^www$", re.IGNORECASE)
+"""Plain letters that become a link all the same: the name of a commit, and the beginning of an address."""
 
 
 def code(text: str, limit: int = 200) -> str:
@@ -63,7 +64,7 @@ def _word(text: str) -> str:
     before, core, after = match.groups() if match else ("", text, "")
     if "(" in core and after.startswith(")"):
         core, after = core + ")", after[1:]
-    is_plain = _PLAIN.fullmatch(core) and not _COMMIT_NAME.search(core)
+    is_plain = _PLAIN.fullmatch(core) and not _LINKED.search(core)
     return f"{before}{core if is_plain else code(core)}{after}"
 
 

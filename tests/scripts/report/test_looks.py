@@ -12,29 +12,11 @@ from github_page import github_page
 from hostile_text import TRICKS, filled_with
 from report_parts import PASSED
 from report_samples import SAMPLES
-from savepoint_ci.report.model import FileCoverage, LineTests
+from rich_report import RICH, SOURCES
 from savepoint_ci.report.page.render import report_page
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("chromium")]
 GOLDEN = Path(__file__).with_name("golden")
-SOURCE = "".join(f"line_{number} = {number}  # <b>&amp;</script>\n" for number in range(1, 81))
-RICH = replace(
-    SAMPLES["several_causes"],
-    history=SAMPLES["known_failures"].history,
-    verdicts=(*SAMPLES["order_dependent"].verdicts, *SAMPLES["green_after_rerun"].verdicts),
-    coverage=replace(
-        SAMPLES["green_with_less_coverage"].coverage,
-        files=(
-            FileCoverage(
-                path="shop/services/orders.py", lines=88, missing=((41, 43), (57, 57)), percent=94.3,
-                touched=(LineTests(first=3, last=9, tests=(0, 1), total=40),),
-            ),
-            FileCoverage(path="shop/models.py", lines=61, missing=(), percent=100.0),
-        ),
-        tests=(PASSED[10].nodeid, PASSED[11].nodeid),
-    ),
-    warnings=("Something to know.",),
-)  # fmt: skip
 
 
 @pytest.fixture
@@ -51,15 +33,14 @@ def report_file(tmp_path):
 
 @pytest.fixture
 def rich_page(open_page, report_file):
-    return open_page(report_file(RICH, sources={"shop/services/orders.py": SOURCE})).page
+    return open_page(report_file(RICH, sources=SOURCES)).page
 
 
 def fits(page):
     return page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
-@pytest.mark.parametrize("colours", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 820])
+@pytest.mark.parametrize(("width", "colours"), [(360, "dark"), (820, "light")])
 def test_every_comment_fits_its_screen_folded_and_asks_for_nothing(open_page, tmp_path, width, colours):
     file = tmp_path / "comment.html"
     opened = None
@@ -88,7 +69,7 @@ def test_page_opens_without_network_and_without_complaint(open_page, report_file
 
 @pytest.mark.parametrize("colours", ["light", "dark"])
 def test_axe_finds_nothing_wrong_with_the_page(open_page, report_file, colours):
-    opened = open_page(report_file(RICH, sources={"shop/services/orders.py": SOURCE}), colours=colours)
+    opened = open_page(report_file(RICH, sources=SOURCES), colours=colours)
     opened.page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true })")
     # The page's own policy forbids scripts that are not its own; the protocol runs axe beside it.
     found = Axe().run(opened.page)
@@ -97,7 +78,7 @@ def test_axe_finds_nothing_wrong_with_the_page(open_page, report_file, colours):
 
 
 def test_page_fits_a_phone(open_page, report_file):
-    page = open_page(report_file(RICH, sources={"shop/services/orders.py": SOURCE}), width=360).page
+    page = open_page(report_file(RICH, sources=SOURCES), width=360).page
     page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true })")
 
     assert fits(page)
@@ -168,7 +149,9 @@ def test_source_shows_what_did_not_run_and_which_tests_ran_the_rest(rich_page):
     rich_page.locator("#files summary").first.click()
     missed = rich_page.locator(".missed").all_inner_texts()
     assert [line.split()[0] for line in missed] == ["41", "42", "43", "57"]
-    assert all("changed" in line and "# <b>&amp;</script>" in line for line in missed)
+    assert all("not run, changed" in line for line in missed)
+    source = rich_page.locator(".source").inner_text()
+    assert "<not> &amp; <script>alert(1)</script>" in source
     rich_page.get_by_role("button", name="40 tests").click()
     assert PASSED[10].nodeid in rich_page.locator("#files details [role=status]").inner_text()
 

@@ -33,8 +33,8 @@ function fileDetails(file) {
 function sourceLines(file) {
   const text = SOURCES[file.path];
   if (text === undefined) return [element("p", {}, "The source is not in this report.", file.missing.length ? ` Not run: ${ranges(file.missing)}` : "")];
-  const notes = lineNotes(file), who = element("div", { role: "status" });
-  const lines = text.replace(/\n$/, "").split("\n").map((source, index) => sourceLine(source, index + 1, notes, who));
+  const sources = text.replace(/\n$/, "").split("\n"), notes = lineNotes(file, sources.length), who = element("div", { role: "status" });
+  const lines = sources.map((source, index) => sourceLine(source, index + 1, notes, who));
   return [who, element("div", { class: "source", tabindex: "0", role: "region", "aria-label": `Source of ${file.path}` }, ...lines)];
 }
 
@@ -46,10 +46,10 @@ function sourceLine(source, number, notes, who) {
   return element("div", { class: kind }, element("span", { class: "soft" }, `${number}`), element("span", { class: "soft" }, tests), element("span", {}, source || " "));
 }
 
-function lineNotes(file) {
+function lineNotes(file, end) {
   const said = new Map(), touched = new Map();
   const mark = (stretches, text) => stretches.forEach(([first, last]) => {
-    for (let line = first; line <= Math.min(last, first + 100000); line += 1) said.set(line, text);
+    for (let line = first; line <= Math.min(last, end); line += 1) said.set(line, text);
   });
   const of = (files, name) => (files.find(({ path }) => path === file.path) || { [name]: [] })[name];
   mark(of(REPORT.coverage.only_flaky, "ranges"), "only flaky");

@@ -68,12 +68,12 @@ function drawRows() {
 }
 
 function row(index) {
-  const test = matching[index];
+  const test = matching[index], [file, ...name] = test.nodeid.split("::");
   const made = element("div", {
     class: "row", role: "option", id: `test-${index}`, "data-index": index, title: test.nodeid,
     "aria-selected": index === selected, "aria-posinset": index + 1, "aria-setsize": matching.length,
   }, element("span", { class: `mark ${test.outcome}` }, test.outcome.replace("_", " ")),
-  element("span", { class: "name" }, test.nodeid),
+  element("span", { class: "name" }, name.join("::") || file, element("span", { class: "file" }, name.length ? file : "")),
   element("span", { class: "soft" }, duration(test.duration)), element("span", { class: "soft" }, test.worker));
   made.style.top = `${index * ROW}px`;
   return made;

@@ -32,16 +32,15 @@ function showTimeline() {
 }
 
 function showSteps() {
-  const steps = Object.entries(REPORT.timing), all = steps.reduce((sum, [, seconds]) => sum + seconds, 0);
-  if (!all) return;
-  const bar = element("div", { class: "stack", "aria-hidden": "true" }, ...steps.map(([step, seconds]) => {
-    const part = element("div", { title: `${step} ${duration(seconds)}` });
-    part.style.width = `${(100 * seconds) / all}%`;
-    return part;
-  }));
+  const steps = Object.entries(REPORT.timing), longest = Math.max(...steps.map(([, seconds]) => seconds));
+  if (!longest || !steps.length) return;
+  const rows = steps.flatMap(([step, seconds]) => {
+    const bar = element("div", { class: "bar" });
+    bar.style.width = `${(100 * seconds) / longest}%`;
+    return [element("dt", {}, step), element("dd", {}, duration(seconds), bar)];
+  });
   const inside = PHASES.map((phase) => [phase, REPORT.tests.reduce((sum, test) => sum + (test.phases[phase] || 0), 0)]);
-  at("steps").append(bar,
-    element("p", {}, "Steps: ", steps.map(([step, seconds]) => `${step} ${duration(seconds)}`).join(", ")),
+  at("steps").append(element("dl", { class: "steps" }, ...rows),
     inside.some(([, seconds]) => seconds) ? element("p", {}, "Inside tests: ", inside.map(([phase, seconds]) => `${phase} ${duration(seconds)}`).join(", ")) : "");
 }
 
