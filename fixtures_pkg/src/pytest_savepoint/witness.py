@@ -107,7 +107,9 @@ class Witness:
         reach = self._watch.reached([getattr(item, "function", None)]) or Reach()
         if leak["kind"] == "context_leaked":
             return leak["name"] in reach.variables
-        return leak["kind"] == "logging_disabled" and "caplog" in names and not reach.loggers.isdisjoint(leak["loggers"])
+        return (
+            leak["kind"] == "logging_disabled" and "caplog" in names and not reach.loggers.isdisjoint(leak["loggers"])
+        )
 
     # -- fixtures and phases --------------------------------------------------------------------------------------
     @pytest.hookimpl(hookwrapper=True)
@@ -177,7 +179,7 @@ class Witness:
         if call.when == "call":
             self._watch.caches.look()
         elif call.when == "teardown":
-            self._watch.state.end()
+            self._watch.state.end(lambda: self._watch.function(getattr(item, "function", None)))
         facts = self._recorder.take()
         if facts:
             seen["facts"] = facts
@@ -203,7 +205,9 @@ class Witness:
             fixtures={name: self._fixture_value(item, name, value) for name, value in values.items()},
             reached=reach.as_fact(self._watch.caller),
             outdated=self._watch.caches.outdated(item.nodeid, reach.functions),
-            unseen=unseen_by_middleware(reach.functions, self._watch.failures.applications(error, values), self._watch.caller),
+            unseen=unseen_by_middleware(
+                reach.functions, self._watch.failures.applications(error, values), self._watch.caller
+            ),
             comparison=self._comparison,
             clock=_clock(),
             statements=statements,
@@ -230,9 +234,14 @@ class Witness:
     def _unset_fixtures(self, item: pytest.Item, values: dict[str, Any]) -> list[Fact]:
         """The fixtures of a test that had not had their turn when one failed."""
         definitions = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
-        waiting = [definitions[name][-1] for name in getattr(item, "fixturenames", ()) if name in definitions and name not in values]
+        waiting = [
+            definitions[name][-1]
+            for name in getattr(item, "fixturenames", ())
+            if name in definitions and name not in values
+        ]
         facts = [
-            self._watch.with_source(self._watch.fixture(each.argname, each.scope, each.func), each.func) for each in waiting
+            self._watch.with_source(self._watch.fixture(each.argname, each.scope, each.func), each.func)
+            for each in waiting
         ]
         return [each for each in facts if each is not None]
 

@@ -25,12 +25,17 @@ _LOST = {"57P01", "08003", "08006"}
 
 
 def tasks_together(failure: Fact) -> Fact | None:
-    """The line that made two or more tasks of a test, latest first."""
-    lines = Counter((made["site"]["path"], made["site"]["line"]) for made in failure["made"])
+    """The first line of the function that made two or more tasks of a test, the latest such function."""
+    functions = Counter((made["site"]["path"], made["site"]["name"]) for made in failure["made"])
     for made in reversed(failure["made"]):
-        if lines[made["site"]["path"], made["site"]["line"]] > 1:
-            site: Fact = made["site"]
-            return site
+        function = made["site"]["path"], made["site"]["name"]
+        if functions[function] > 1:
+            sites = [
+                each["site"] for each in failure["made"] if (each["site"]["path"], each["site"]["name"]) == function
+            ]
+            again = Counter(each["line"] for each in sites).most_common(1)[0]
+            first: Fact = next((each for each in sites if again[1] > 1 and each["line"] == again[0]), sites[0])
+            return first
     return None
 
 

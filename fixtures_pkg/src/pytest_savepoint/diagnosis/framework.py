@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 from pytest_savepoint.diagnosis.finding import Culprit, Finding, finding
@@ -23,24 +24,38 @@ __all__ = ["RULES"]
 def _lifespan(record: Record) -> Iterator[Finding]:
     for failure in record.failures:
         lifespan = failure["lifespan"]
-        missing = raised(failure, "starlette/datastructures.py", "__getattr__")
-        if lifespan is None or missing is None or missing["type"] != "AttributeError":
+        found = _not_there(failure, lifespan) if lifespan is not None else None
+        if found is None:
             continue
-        name = next((each for each in lifespan["stores"] if f"'{each}'" in missing["message"]), None)
-        if name is None:
-            continue
+        name, missing = found
         client = _made_by(failure, "httpx", r"ASGITransport|AsyncClient|LifespanManager")
         yield finding(
             "framework.lifespan_not_run",
             tests=[failure["test"]],
             culprit=client,
-            explanation=f"The application's lifespan {lifespan['name']} ({place(lifespan)}) sets app.state.{name}, and nobody ran it: "
+            explanation=f"The application's lifespan {lifespan['name']} ({place(lifespan)}) sets {name}, and nobody ran it: "
             "httpx.ASGITransport sends requests only, no start-up.",
             fix="Enter it around the client: async with app.router.lifespan_context(app): ... (or asgi-lifespan's "
             "LifespanManager).",
             confidence=0.95,
             evidence=[missing["message"], f"{lifespan['name']} stores {', '.join(lifespan['stores'])}"],
         )
+
+
+def _not_there(failure: Fact, lifespan: Fact) -> tuple[str, Fact] | None:
+    """The name that the lifespan would have set, and the error of whoever missed it."""
+    missing = raised(failure, "starlette/datastructures.py", "__getattr__")
+    if missing is not None and missing["type"] == "AttributeError":
+        name = next((each for each in lifespan["stores"] if f"'{each}'" in missing["message"]), None)
+        return (name, missing) if name else None
+    for error in failure["exceptions"]:
+        if error["type"] not in ("AttributeError", "TypeError", "KeyError", "NameError") or not error["sites"]:
+            continue
+        text = error["sites"][-1]["text"]
+        for name in lifespan["unset"]:
+            if re.search(rf"\b{re.escape(name)}\b", text):
+                return name, error
+    return None
 
 
 def _made_by(failure: Fact, package: str, pattern: str) -> Culprit | None:
@@ -70,7 +85,7 @@ def _override_leaked(record: Record) -> Iterator[Finding]:
                 continue
             if fixture is not None and fixture["name"] in failure["fixtures"]:
                 continue
-            culprit = at_fixture(fixture, r"dependency_overrides") if fixture else None
+            culprit = at_fixture(fixture or fact["function"], r"dependency_overrides")
             who = f"The fixture {fixture['name']}" if fixture else fact["test"]
             yield finding(
                 "framework.dependency_override_leaked",
@@ -91,17 +106,19 @@ def _context_leaked(record: Record) -> Iterator[Finding]:
             continue
         for fact in _leaks(record, "context_leaked", failure):
             fixture = fact["fixture"]
-            if fixture is None or fixture["async"] or fixture["name"] in failure["fixtures"]:
+            maker = fixture or fact["function"]
+            if maker["async"] or maker["name"] in failure["fixtures"]:
                 continue
             if fact["name"] not in failure["reached"]["variables"]:
                 continue
+            who = f"The fixture {fixture['name']}" if fixture else maker["name"]
             yield finding(
                 "context.leaked_from_fixture",
                 tests=[failure["test"]],
-                culprit=at_fixture(fixture, r"\.set\("),
-                explanation=f"The fixture {fixture['name']} sets the context variable {fact['name']} to {fact['value']} and never "
-                f"resets it. A synchronous fixture runs in pytest's own context, so the value stayed for {failure['test']}.",
-                fix=f"Keep the token and reset it after the yield: token = {fact['name']}.set(...); yield; "
+                culprit=at_fixture(maker, r"\.set\("),
+                explanation=f"{who} sets the context variable {fact['name']} to {fact['value']} and never resets it. Synchronous "
+                f"fixtures and tests run in pytest's own context, so the value stayed for {failure['test']}.",
+                fix=f"Keep the token and reset it afterwards: token = {fact['name']}.set(...); yield; "
                 f"{fact['name']}.reset(token).",
                 confidence=0.9,
                 evidence=[f"{fact['name']} was {fact['value']} after {fact['test']}"],

@@ -87,7 +87,7 @@ def _waiting(failure: Fact) -> tuple[Fact, Fact, Fact] | None:
             begun[number], used[number] = statement, []
         elif verb in ("COMMIT", "ROLLBACK"):
             begun.pop(number, None)
-        elif _DEFINES.match(statement["sql"]) and last.get(number) is statement:
+        elif _DEFINES.match(statement["sql"]) and number is not None and statement == last[number]:
             found = _holder(statement, begun, used)
         elif number in begun:
             used[number].append(statement)

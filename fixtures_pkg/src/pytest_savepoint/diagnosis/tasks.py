@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterator
 
 from pytest_savepoint.diagnosis.finding import Culprit, Finding, finding
 from pytest_savepoint.diagnosis.record import (
     Fact,
     Record,
+    asserted,
     at_fixture,
     at_site,
     enclosing,
@@ -22,17 +24,21 @@ from pytest_savepoint.diagnosis.record import (
 __all__ = ["RULES"]
 
 _LONG = 0.1
+_SENDS = re.compile(r"\.(execute|executemany|commit|scalar|scalars)\(")
 _LOCK_REFUSED = {"55P03", "57014"}
 
 
 def _held_loop(record: Record) -> Iterator[Finding]:
     for failure in record.failures:
-        if not timed_out(failure):
+        late = _measured(failure)
+        if not timed_out(failure) and late is None:
             continue
         held = [
             each
             for each in record.during("held", failure)
-            if each["seconds"] >= _LONG and any(site["async"] for site in each["sites"])
+            if each["seconds"] >= _LONG
+            and any(site["async"] for site in each["sites"])
+            and (late is None or each["seconds"] * 2 > late > each["seconds"] / 2)
         ]
         if not held:
             continue
@@ -54,13 +60,23 @@ def _held_loop(record: Record) -> Iterator[Finding]:
         )
 
 
+def _measured(failure: Fact) -> float | None:
+    """The seconds that a test measured and found too long."""
+    comparison = failure["comparison"]
+    if not asserted(failure) or comparison is None or comparison["op"] not in ("<", "<=", ">", ">="):
+        return None
+    if "float" not in (comparison["left"], comparison["right"]) or None in comparison["shown"]:
+        return None
+    return max(float(shown) for shown in comparison["shown"])
+
+
 def _self_deadlock(record: Record) -> Iterator[Finding]:
     """A synchronous driver waits on the loop's own thread for a lock that a transaction of that loop holds."""
     for failure in record.failures:
-        if not (_LOCK_REFUSED & sqlstates(failure) or timed_out(failure)) or not through(failure, "psycopg"):
+        if not (_LOCK_REFUSED & sqlstates(failure) or timed_out(failure)):
             continue
         sites: list[Fact] = next((error["sites"] for error in failure["exceptions"] if error["sites"]), [])
-        if not any(site["async"] for site in sites) or sites[-1]["async"]:
+        if not any(site["async"] for site in sites) or not _waits_in_driver(failure, sites[-1]):
             continue
         opened = _open_writes(failure)
         if opened is None:
@@ -77,6 +93,12 @@ def _self_deadlock(record: Record) -> Iterator[Finding]:
             confidence=0.93,
             evidence=[f"open transaction: {opened['sql'][:120]}", failure["exceptions"][0]["message"][:160]],
         )
+
+
+def _waits_in_driver(failure: Fact, site: Fact) -> bool:
+    """Whether a synchronous driver was at work; psycopg2's, written in C, leaves no lines of its own."""
+    known = through(failure, "psycopg") or any(error["module"].startswith("psycopg") for error in failure["exceptions"])
+    return not through(failure, "asyncpg") and (known or bool(_SENDS.search(site["text"])))
 
 
 def _open_writes(failure: Fact) -> Fact | None:

@@ -28,16 +28,48 @@ def lifespan_in(frames: Iterable[Any], caller: Caller) -> Fact | None:
                     stores = {
                         i.argval for i in dis.get_instructions(code) if i.opname in ("STORE_ATTR", "STORE_GLOBAL")
                     }
-                    return {**caller.function(code), "stores": sorted(stores)}
+                    stores |= _yielded(caller.function(code)["source"])
+                    return {**caller.function(code), "stores": sorted(stores), "unset": sorted(_unset(context, code))}
     return None
 
 
-def _codes(function: Any, depth: int = 4) -> Iterator[types.CodeType]:
+def _yielded(source: list[str]) -> set[str]:
+    """The keys of the state that a lifespan yields for its requests."""
+    try:
+        tree = ast.parse(textwrap.dedent("\n".join(source)))
+    except SyntaxError:
+        return set()
+    states = [node.value for node in ast.walk(tree) if isinstance(node, ast.Yield) and isinstance(node.value, ast.Dict)]
+    return {
+        key.value
+        for state in states
+        for key in state.keys
+        if isinstance(key, ast.Constant) and isinstance(key.value, str)
+    }
+
+
+def _unset(context: Any, code: types.CodeType) -> set[str]:
+    """The globals that a lifespan would set and that have no value yet."""
+    names = {each.argval for each in dis.get_instructions(code) if each.opname == "STORE_GLOBAL"}
+    for function in _functions(context):
+        if code_of(function) is code:
+            scope = inspect.unwrap(function).__globals__
+            return {name for name in names if scope.get(name) is None}
+    return set()
+
+
+def _codes(function: Any) -> Iterator[types.CodeType]:
     """The code of a function and of the functions that its decorators closed over."""
-    code = code_of(function)
-    if code is None:
+    for each in _functions(function):
+        code = code_of(each)
+        if code is not None:
+            yield code
+
+
+def _functions(function: Any, depth: int = 4) -> Iterator[Any]:
+    if code_of(function) is None:
         return
-    yield code
+    yield function
     cells = getattr(function, "__closure__", None) or ()
     for cell in cells if depth else ():
         try:
@@ -45,7 +77,7 @@ def _codes(function: Any, depth: int = 4) -> Iterator[types.CodeType]:
         except ValueError:
             continue  # an empty cell
         if callable(inner):
-            yield from _codes(inner, depth - 1)
+            yield from _functions(inner, depth - 1)
 
 
 def endpoint_in(frames: Iterable[Any], caller: Caller) -> Fact | None:

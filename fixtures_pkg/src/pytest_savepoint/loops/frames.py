@@ -120,6 +120,7 @@ class Caller:
             "path": self.path(code.co_filename),
             "line": code.co_firstlineno,
             "name": code.co_name,
+            "async": bool(code.co_flags & _ASYNCHRONOUS),
             "source": lines[:limit],
         }
 

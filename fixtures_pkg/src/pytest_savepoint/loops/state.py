@@ -68,13 +68,18 @@ class State:
             self._set_by[name] = fixture
 
     @harmless
-    def end(self) -> None:
-        """A test is over, with its teardown; what is still changed has leaked."""
+    def end(self, describe: Callable[[], Fact | None]) -> None:
+        """A test is over, with its teardown; what is still changed has leaked.
+
+        :param describe: gives the test's function with its source.
+        """
         if self._before is None:
             return
         for name, value in _changes(self._before, self.picture()):
             kind, _, variable = name.partition(" ")
-            fact = self._recorder.note(f"{kind}_leaked", name=variable, value=value, fixture=self._set_by.get(name))
+            fact = self._recorder.note(
+                f"{kind}_leaked", name=variable, value=value, fixture=self._set_by.get(name), function=describe()
+            )
             self.leaks.append(fact)
         self._before = None
 
