@@ -13,7 +13,7 @@ import pytest
 from pytest_savepoint.cache import cache_directory
 
 ROOT = Path(__file__).parents[2]
-ACTIONS = ["action.yml", "scripts/cleanup_action/action.yml"]
+ACTIONS = ["action.yml", "scripts/cleanup_action/action.yml", "scripts/post_action/action.yml"]
 WORKFLOWS = sorted(
     str(file.relative_to(ROOT))
     for folder in (".github/workflows", "workflows")
