@@ -92,9 +92,15 @@ class Project:
         """What a module-level name, or an attribute of an imported module, stands for in this project."""
         if isinstance(node, ast.Name) and (found := self.top_level(source).get(node.id)):
             return found
+        if depth == 0:
+            return None
         dotted = source.dotted(node)
+        if isinstance(node, ast.Name) and not dotted:
+            files = (self.module(module, source) for module in source.star_imports)
+            found = (self.definition(file, node, depth - 1) for file in files if file)
+            return next((each for each in found if each), None)
         module, _, name = dotted.rpartition(".")
-        if not module or depth == 0:
+        if not module:
             return None
         file = self.module(module, source)
         return self.definition(file, ast.Name(id=name), depth - 1) if file else None
@@ -146,10 +152,13 @@ class Project:
                     return method
         return None
 
+    def class_of(self, source: Source, node: ast.expr) -> tuple[Source, ast.ClassDef] | None:
+        """The project's class of which an expression is an instance."""
+        return self._class_of(source, node, source.function_of(node))
+
     def _class_of(
         self, source: Source, node: ast.expr, function: Function | None, depth: int = _DEPTH
     ) -> tuple[Source, ast.ClassDef] | None:
-        """The project's class of which an expression is an instance."""
         node = node.value if isinstance(node, ast.Await) else node
         if isinstance(node, ast.Call):
             found = self.definition(source, node.func)

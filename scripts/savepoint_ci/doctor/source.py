@@ -49,6 +49,12 @@ class Source:
     functions: dict[ast.AST, Function] = field(default_factory=dict)
 
     @cached_property
+    def star_imports(self) -> list[str]:
+        """The modules of which every name is imported."""
+        found = [_imported(node, self.path) for node in self.tree.body if isinstance(node, ast.ImportFrom)]
+        return [dotted.removesuffix("*").rstrip(".") for pairs in found for name, dotted in pairs if name == "*"]
+
+    @cached_property
     def nodes(self) -> tuple[ast.AST, ...]:
         return tuple(ast.walk(self.tree))
 

@@ -98,8 +98,21 @@ class Things:
                 return self._named(source, node, depth)
             case ast.Attribute():
                 found = self.project.definition(source, node)
-                return self.of(found.source, found.value, depth - 1) if found and found.value else None
+                if found and found.value:
+                    return self.of(found.source, found.value, depth - 1)
+                return self._held(source, node, depth)
         return None
+
+    def _held(self, source: Source, node: ast.Attribute, depth: int) -> Thing | None:
+        """What an object of a class of the project keeps from its __init__ on."""
+        owner = self.project.class_of(source, node.value)
+        init = self.project.method(owner[0], owner[1], "__init__") if owner else None
+        kept = [
+            each.value
+            for each in (inside(init.node) if init else ())
+            if isinstance(each, ast.Assign) and ast.unparse(each.targets[0]) == f"self.{node.attr}"
+        ]
+        return self.of(init.source, kept[0], depth - 1) if init and len(kept) == 1 else None
 
     def _called(self, source: Source, call: ast.Call, depth: int) -> Thing | None:
         dotted = source.dotted(call.func).replace(".session.", ".").replace(".engine.", ".")
@@ -168,16 +181,30 @@ class Things:
         return [each for each in things if each]
 
     def shared(self, function: Function) -> list[Thing]:
-        """The module-level things that a function names."""
+        """The things that a function reaches by names of modules, which last as long as the process."""
         if function.node not in self._shared:
             found = []
             for node in inside(function.node, nested=True):
                 if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
-                    thing = self.of(function.source, node)
-                    if thing and thing.call and thing.source.function_of(thing.call) is None:
+                    thing = self.of(function.source, node) if self._is_lasting(function.source, node) else None
+                    if thing and thing.call and thing.fixture is None:
                         found.append(thing)
             self._shared[function.node] = found
         return self._shared[function.node]
+
+    def _is_lasting(self, source: Source, node: ast.expr) -> bool:
+        """Whether a name or attribute begins with a name of a module that no function binds anew."""
+        if found := self.project.definition(source, node):
+            return found.value is not None and not self._is_local(source, node)
+        return isinstance(node, ast.Attribute) and self._is_lasting(source, node.value)
+
+    def _is_local(self, source: Source, node: ast.expr) -> bool:
+        scope = source.function_of(node)
+        while scope:
+            if isinstance(node, ast.Name) and node.id in local_names(scope):
+                return True
+            scope = scope.outer
+        return False
 
     def given(self, fixture: Fixture, depth: int = _DEPTH) -> Thing | None:
         """The thing that a fixture gives to tests."""

@@ -107,7 +107,7 @@ def pool_outlives_loop(examined: Examined) -> Iterator[Problem]:
 def _wide_pools(examined: Examined, test: TestFunction, functions: list[Function]) -> Iterator[Thing]:
     for function in functions:
         for thing in examined.things.shared(function):
-            if thing.pool and thing.pool.call and thing.pool.source.function_of(thing.pool.call) is None:
+            if thing.pool and thing.pool.call:
                 yield thing.pool
     for fixture in examined.tests.requested(test.function):
         pool = _made_by(examined, fixture)
