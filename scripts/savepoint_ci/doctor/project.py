@@ -97,8 +97,8 @@ class Project:
         dotted = source.dotted(node)
         if isinstance(node, ast.Name) and not dotted:
             files = (self.module(module, source) for module in source.star_imports)
-            found = (self.definition(file, node, depth - 1) for file in files if file)
-            return next((each for each in found if each), None)
+            candidates = (self.definition(file, node, depth - 1) for file in files if file)
+            return next((each for each in candidates if each), None)
         module, _, name = dotted.rpartition(".")
         if not module:
             return None
