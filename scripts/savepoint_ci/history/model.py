@@ -33,7 +33,7 @@ HISTORY_BYTES = 16 * 1024 * 1024
 """The most that is written or read; 100,000 tests with 30 runs each take about 3 MB."""
 
 MOST_TESTS = 200_000
-_UNPACKED_BYTES = 128 * 1024 * 1024
+_UNPACKED_BYTES = 64 * 1024 * 1024
 _RUNS = 30
 _COMMITS = 100
 _NEWEST_WEIGHT = 0.3
