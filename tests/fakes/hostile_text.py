@@ -75,6 +75,8 @@ def filled_with(text: str) -> Report:
         verdicts=SAMPLES["order_dependent"].verdicts,
         history=SAMPLES["known_failures"].history,
         failure=SAMPLES["database"].failure,
+        quarantined=SAMPLES["green_with_quarantine"].quarantined,
+        silenced=SAMPLES["green_with_quarantine"].silenced,
     )
     report = replace(report, coverage=SAMPLES["green_with_less_coverage"].coverage)
     return _replace_texts(replace(report, tests=report.tests[-6:]), lambda: text, lambda: text)
@@ -123,6 +125,10 @@ def _replace_texts(report: Report, line: Callable[[], str], long: Callable[[], s
             template=report.database.template and replace(report.database.template, fingerprint=line(), source=line()),
         ),
         failure=report.failure and replace(report.failure, message=long()),
+        quarantined=tuple(
+            replace(test, nodeid=line(), reason=line(), owner=line(), expires=line()) for test in report.quarantined
+        ),
+        silenced=tuple(replace(each, reason=line()) for each in report.silenced),
         warnings=(long(), line()),
     )
 

@@ -28,8 +28,10 @@ from savepoint_ci.report.model import (
     Gate,
     PatchCoverage,
     PhaseError,
+    Quarantined,
     Report,
     ShardResult,
+    Silenced,
     Template,
     TestHistory,
     TestResult,
@@ -90,6 +92,19 @@ _WELL: dict[str, Report] = {
     ),
     "green_with_finding": replace(GREEN, findings=(TASK_FINDING,)),
     "green_with_known_flaky": replace(GREEN, history=replace(HISTORY, tests=(_KNOWN_FLAKY,))),
+    "green_with_quarantine": replace(
+        GREEN,
+        quarantined=(
+            Quarantined(
+                nodeid=OUT_OF_STOCK.nodeid,
+                reason="The stock service is being replaced.",
+                owner="team-stock",
+                expires="2026-12-01",
+                failed=True,
+            ),
+        ),
+        silenced=(Silenced(finding=TASK_FINDING, reason="Mails of tests go nowhere, see the mail module."),),
+    ),
     "green_after_rerun": replace(
         GREEN, verdicts=(_FLAKY,), history=replace(HISTORY, tests=(_KNOWN_FLAKY,)), coverage=_PARTLY_COVERED
     ),

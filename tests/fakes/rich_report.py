@@ -90,5 +90,7 @@ RICH = replace(
         ),
         tests=(PASSED[10].nodeid, PASSED[11].nodeid),
     ),
+    quarantined=SAMPLES["green_with_quarantine"].quarantined,
+    silenced=SAMPLES["green_with_quarantine"].silenced,
     warnings=("Something to know.",),
 )

@@ -16,6 +16,7 @@ from savepoint_ci.report.sections.causes import causes, failing_tests, standings
 from savepoint_ci.report.sections.covered import covered
 from savepoint_ci.report.sections.detail import LADDER, Detail
 from savepoint_ci.report.sections.ledger import last_line, ledger
+from savepoint_ci.report.sections.tolerated import tolerated
 from savepoint_ci.report.sections.unsteady import unsteady, unsteady_tests
 
 __all__ = ["COMMENT_BYTES", "SUMMARY_BYTES", "comment_body", "comment_marker", "job_summary"]
@@ -72,6 +73,7 @@ def _sections(report: Report, detail: Detail, run_url: str, *, is_summary: bool)
     yield causes(report, detail)
     yield failing_tests(report, detail)
     yield unsteady(report, detail)
+    yield tolerated(report, detail)
     yield covered(report, detail, all_files=is_summary)
     yield "\n".join(f"- ⚠️ {prose(warning)}" for warning in report.warnings[: detail.warnings])
     # A mail program unfolds everything, so a comment that has nothing to say carries no folded detail either.

@@ -89,18 +89,22 @@ def test_twenty_thousand_tests_load_in_two_seconds_and_only_the_rows_in_sight_ex
         replace(PASSED[number % 84], nodeid=f"tests/api/test_{number % 90}.py::test_item_{number}", started=number / 50)
         for number in range(20_000)
     )
-    page = open_page(report_file(replace(RICH, tests=(*tests, *RICH.tests[-7:])))).page
-    loaded = []
-    for _ in range(3):
-        page.reload()
-        loaded.append(page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd"))
-    page.locator("#search").fill("test_19 item_19")
-    filtered = page.evaluate("() => { const start = performance.now(); filter(); return performance.now() - start }")
+    page = open_page("about:blank").page
+    session = page.context.new_cdp_session(page)
+    # The page's own time on a processor, because the machine may be busy with other things.
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
 
-    # The machine may be busy, which the best of three forgives.
-    assert min(loaded) < 2_000
-    assert filtered < 200
+    def seconds():
+        return {each["name"]: each["value"] for each in session.send("Performance.getMetrics")["metrics"]}[
+            "TaskDuration"
+        ]
+
+    page.goto(report_file(replace(RICH, tests=(*tests, *RICH.tests[-7:]))))
+    loaded = seconds()
+    assert 0 < loaded < 2
+    page.locator("#search").fill("test_19 item_19")
     assert page.locator(".row").count() < 60
+    assert seconds() - loaded < 0.5
     page.locator("#search").fill("")
     page.locator("#list").evaluate("(list) => { list.scrollTop = list.scrollHeight }")
     assert page.locator("#test-20006").count() == 1

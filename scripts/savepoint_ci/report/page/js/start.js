@@ -21,6 +21,16 @@ function showFailure() {
   show("failure");
 }
 
+function showTolerated() {
+  const tests = REPORT.quarantined.map((test) => element("li", {}, testButton(test.nodeid),
+    ` ${test.failed ? "failed" : "passed"}, in quarantine until ${test.expires} (${test.owner}): ${test.reason}`));
+  const findings = REPORT.silenced.map(({ finding, reason }) => element("li", {}, element("code", {}, `${finding.code} ${finding.cause}`),
+    ` in ${plural(finding.tests.length, "test")} silenced: ${reason}`));
+  if (!tests.length && !findings.length) return;
+  at("tolerated-list").append(...tests, ...findings);
+  show("tolerated");
+}
+
 function showWarnings() {
   if (!REPORT.warnings.length) return;
   at("warnings-list").append(...REPORT.warnings.map((text) => element("li", {}, ...prose(text))));
@@ -39,6 +49,7 @@ showFindings();
 showTests();
 showTimeline();
 showFlaky();
+showTolerated();
 showCoverage();
 showWarnings();
 showParts();
