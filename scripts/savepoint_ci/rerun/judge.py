@@ -150,11 +150,9 @@ def _circumstances(case: _Case, worst: Variation) -> Judged:
 
 def _fails_in_company(case: _Case, seen: Ran) -> Judged:
     nodeid, before = case.nodeid, seen.before(case.nodeid)
-    exactly = seen.variation.of([*before, nodeid], "same-order")
-    # What is not needed for it to fail is left out: the seed, then the load or zone, then the tests before it.
-    attempts = (replace(exactly, seed=None), exactly) if before else ()
-    same = next((each for each in attempts if case.always(each, wanted=True)), None)
-    if same is None:
+    # With other seeds: what fails with one seed only fails by chance, and its command carries the seed.
+    same = replace(seen.variation, seed=None).of([*before, nodeid], "same-order")
+    if not before or not case.always(same, wanted=True):
         return _flaky(case, FILE_ORDER.of([nodeid], "alone"), seen=seen)
     calm = FILE_ORDER.of([*before, nodeid], "same-order")
     if not same.is_plain and case.fails(calm):
@@ -179,7 +177,8 @@ def _suspects(seen: Ran, nodeid: str, before: Sequence[str]) -> list[str]:
 
 def _flaky(case: _Case, alone: Variation, *, seen: Ran | None = None) -> Judged:
     """It fails now and then; a few more runs say how often."""
-    worst = alone if True in case.last or seen is None else seen.variation.of([*seen.before(case.nodeid), case.nodeid])
     with suppress(Undecided):  # the rate is less certain then, and its interval says so
         case.count(alone, _MEASURE)
+    fails_alone = any(ran.failed(case.nodeid) for ran in case.laboratory.runs if ran.variation == alone)
+    worst = alone if fails_alone or seen is None else seen.variation.of([*seen.before(case.nodeid), case.nodeid])
     return Judged(case.nodeid, "flaky", worst, failing=case.last.get(True, seen), passing=case.last.get(False))

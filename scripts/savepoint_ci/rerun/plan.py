@@ -35,6 +35,7 @@ def search(tests: Sequence[str], *, seed: int, load: int, zone: str) -> Iterator
     yield Variation("other-zone", tuple(tests), zone=zone, seed=seed + 2)
     draw = random.Random(seed)  # noqa: S311 - orders of tests are no secrets
     heads: list[str] = []
+    seed += 2
     while True:
         for loaded in (False, False, True):
             seed += 1

@@ -16,7 +16,8 @@ def rate_interval(failures: int, runs: int) -> tuple[float, float]:
     share, square = failures / runs, _Z**2
     middle = (share + square / (2 * runs)) / (1 + square / runs)
     half = _Z / (1 + square / runs) * math.sqrt(share * (1 - share) / runs + square / (4 * runs**2))
-    return max(middle - half, 0.0), min(middle + half, 1.0)
+    # Rounding must not put the ends past what was observed.
+    return max(min(middle - half, share), 0.0), min(max(middle + half, share), 1.0)
 
 
 def undetected_rate(runs: int) -> float:

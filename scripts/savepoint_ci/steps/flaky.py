@@ -67,6 +67,7 @@ def _search(invocation: Invocation, deadline: float) -> ExitCode:
         )
     )
     if laboratory.interrupted:
+        invocation.state.save(replace(tested, interrupted=True))
         return ExitCode.INTERRUPTED
     return ExitCode.TESTS_FAILED if search.judged else ExitCode.GREEN
 

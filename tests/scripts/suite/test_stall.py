@@ -1,0 +1,36 @@
+"""A suite that stands still is ended, and what was stuck is named."""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+STUCK = """
+import asyncio, threading
+import pytest
+
+def test_passes(): pass
+
+async def wait_for(event): await event.wait()
+
+@pytest.mark.asyncio
+async def test_waits(): await asyncio.gather(wait_for(asyncio.Event()))
+
+def test_blocks():
+    lock = threading.Lock()
+    with lock: lock.acquire()
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "where"), [("waits", "waits at test_it.py:7 (wait_for)"), ("blocks", 'test_it.py", line 14 in test_blocks')]
+)
+def test_stuck_test_fails_with_the_place_where_it_stands_and_the_others_are_reported(observer, name, where):
+    observer.write(test_it=STUCK)
+    done = observer.call("run", "--stall-timeout", "15s", "--", "-p", "no:randomly", "-k", f"passes or {name}")
+    assert (done.returncode, observer.report["result"]) == (1, "tests-failed"), done.stdout
+    assert observer.outcomes == {"test_passes": "passed", f"test_{name}": "failed"}
+    (error,) = observer.report["tests"][1]["phase_errors"]
+    assert "no test made progress for 15 s (stall-timeout)" in error["message"]
+    assert where in error["text"]
