@@ -63,8 +63,17 @@ def test_settings_in_samples_exist(tmp_path: Path) -> None:
 def test_workflow_samples_are_files_of_workflows(page: Path) -> None:
     workflows = [yaml.safe_load(file.read_text()) for file in (ROOT / "workflows").glob("*.yml")]
     for kind, text in FENCE.findall(page.read_text()):
-        if kind == "yaml":
+        if kind == "yaml" and not text.startswith("repos:"):
             assert yaml.safe_load(text) in workflows
+
+
+@every_page
+def test_hooks_in_samples_exist(page: Path) -> None:
+    known = {each["id"] for each in yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())}
+    for kind, text in FENCE.findall(page.read_text()):
+        if kind == "yaml" and text.startswith("repos:"):
+            hooks = (hook for repository in yaml.safe_load(text)["repos"] for hook in repository["hooks"])
+            assert {hook["id"] for hook in hooks} <= known
 
 
 @every_page
