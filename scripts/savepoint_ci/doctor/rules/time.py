@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 from savepoint_ci.doctor.problem import Examined, Problem, Rule, problem
 from savepoint_ci.doctor.source import Function, inside, keyword, strings
@@ -15,6 +16,7 @@ __all__ = ["RULES"]
 
 _LOCAL = ("datetime.date.today", "datetime.datetime.today", "datetime.datetime.now")
 _QUERIES = {"execute", "fetch", "fetchval", "fetchrow", "scalar", "scalars"}
+_REMOTE = _QUERIES | {"connect", "get", "post", "request"}
 _DATABASE_TIME = re.compile(r"\b(current_date|current_timestamp|localtimestamp)\b|\bnow\(\)", re.IGNORECASE)
 _FROZEN = re.compile(r"=\s*(now\(\)|current_timestamp)", re.IGNORECASE)
 _LATER = re.compile(r"select\s+\w+\s*[<>]\s*\w+\s+from\s+(\w+)", re.IGNORECASE)
@@ -152,4 +154,59 @@ def _keeps_open(function: Function) -> bool:
     )
 
 
-RULES: tuple[Rule, ...] = (local_time, frozen_now)
+def sleep_based_sync(examined: Examined) -> Iterator[Problem]:
+    """A test sleeps for a fixed time and then expects that work which talks to somebody else is done."""
+    for test in examined.tests.tests:
+        body = [node for node in inside(test.function.node) if isinstance(node, ast.stmt)]
+        for sleep, check in pairwise(body):
+            waited = _waited_for(check)
+            if waited is None or not _is_fixed_sleep(test, sleep) or not _is_remote(examined, test.function, waited):
+                continue
+            yield problem(
+                "time.sleep_based_sync",
+                source=test.source,
+                node=sleep,
+                name=test.function.name,
+                explanation=f"{test.function.name} sleeps and then expects {ast.unparse(check)[len('assert ') :]}. The work "
+                "talks to another process, and now and then takes longer than the sleep.",
+                fix=f"Wait for it: await asyncio.wait_for({waited}.wait(), timeout=10), or await the task itself.",
+                confidence=0.82,
+                tests=[test],
+            )
+
+
+def _waited_for(check: ast.stmt) -> str | None:
+    """The event or task that an assertion expects to be done."""
+    match check:
+        case ast.Assert(test=ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="is_set" | "done"), args=[])):
+            return name
+    return None
+
+
+def _is_fixed_sleep(test: TestFunction, statement: ast.stmt) -> bool:
+    match statement:
+        case ast.Expr(
+            value=ast.Await(value=ast.Call(func=called, args=[ast.Constant(value=float() | int() as length)]))
+        ):
+            return test.source.dotted(called) == "asyncio.sleep" and length > 0
+    return False
+
+
+def _is_remote(examined: Examined, function: Function, name: str) -> bool:
+    """The name comes from a call whose work awaits queries or requests."""
+    for node in inside(function.node):
+        if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
+            continue
+        bound = {each.id for target in node.targets for each in ast.walk(target) if isinstance(each, ast.Name)}
+        callee = examined.project.callee(function.source, node.value) if name in bound else None
+        if callee is None:
+            continue
+        for reached in examined.project.reached([callee]):
+            for each in inside(reached.node):
+                match each:
+                    case ast.Await(value=ast.Call(func=ast.Attribute(attr=attribute))) if attribute in _REMOTE:
+                        return True
+    return False
+
+
+RULES: tuple[Rule, ...] = (local_time, frozen_now, sleep_based_sync)

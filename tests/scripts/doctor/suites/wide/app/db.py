@@ -1,3 +1,4 @@
+import asyncio
 import os
 
 import psycopg
@@ -42,6 +43,17 @@ async def export(empty):
         return None
     await connection.execute(text("update visit set page = '/'"))
     await connection.close()
+
+
+def start_visit():
+    seen = asyncio.Event()
+    return seen, asyncio.create_task(_visit_and_tell(seen))
+
+
+async def _visit_and_tell(seen):
+    async with engine.connect() as connection:
+        await connection.execute(text("select 1"))
+    seen.set()
 
 
 async def tag(name):
