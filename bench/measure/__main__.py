@@ -10,18 +10,19 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from importlib.metadata import version
 
+from measure.evidence import Evidence
 from measure.example import Example
 from measure.isolation import Isolation
 from measure.machine import BENCH, Machine, machine
 from measure.start import Start
 
 _PACKAGES = ("pytest", "pytest-asyncio", "pytest-xdist", "sqlalchemy", "asyncpg", "pytest-sqla", "pytest-async-sqlalchemy")
-Part = Start | Isolation | Example
+Part = Start | Isolation | Example | Evidence
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench/run")
-    parser.add_argument("parts", nargs="*", metavar="PART", help="start, isolation or example; none means all")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="start, isolation, example or evidence; none means all")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tests", type=int, default=400, help="in one run of the isolation part")
     given = parser.parse_args()
@@ -30,6 +31,7 @@ def main() -> int:
             "start": lambda: Start(where),
             "isolation": lambda: Isolation(where, given.tests),
             "example": lambda: Example(where),
+            "evidence": lambda: Evidence(where),
         }
         unknown = set(given.parts) - set(makers)
         if unknown:
