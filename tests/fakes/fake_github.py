@@ -38,9 +38,9 @@ def _published() -> tuple[OpenAPI, dict[str, Any]]:
 
 @dataclass
 class Fault:
-    """What goes wrong with the next requests of one method.
+    """What goes wrong with the next requests of one method, or with ANY, the question who we are among them.
 
-    `status` 0 drops the connection; `done` does the work first and loses the answer only.
+    `status` 0 drops the connection; `done` does the work first and loses the answer only; `after` lets so many pass.
     """
 
     method: str
@@ -51,6 +51,7 @@ class Fault:
     done: bool = False
     silence: float = 0.0
     drip: bool = False
+    after: int = 0
 
 
 @dataclass(frozen=True)
@@ -149,24 +150,28 @@ class FakeGitHub:
             return _Answer(
                 401, {"message": "Bad credentials", "documentation_url": "https://docs.github.com/rest"}
             ), None
-        if request.path == self._graphql:
-            return self._viewer(request), None
-        self._check(request)
-        fault = self._fault(request.method)
+        is_graphql = request.path == self._graphql
+        if not is_graphql:
+            self._check(request)
+        fault = self._fault("" if is_graphql else request.method)
         if fault and not fault.done:
             time.sleep(fault.silence)
             error = _Answer(fault.status, {"message": fault.message, "documentation_url": ""}, fault.headers)
             return (error if fault.status else None), fault
-        answer = self._do(request)
-        self._check(request, answer)
+        answer = self._viewer(request) if is_graphql else self._do(request)
+        if not is_graphql:
+            self._check(request, answer)
         return (None, fault) if fault and not fault.drip else (answer, fault)
 
     def _fault(self, method: str) -> Fault | None:
         with self._lock:
             for fault in self.faults:
-                if fault.method == method and fault.times > 0:
+                if fault.method not in (method, "ANY") or fault.times <= 0:
+                    continue
+                if fault.after == 0:
                     fault.times -= 1
                     return fault
+                fault.after -= 1
             return None
 
     def _viewer(self, request: Request) -> _Answer:
