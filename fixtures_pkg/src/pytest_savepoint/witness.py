@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from datetime import datetime, timezone
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from pytest_savepoint.evidence import Fact
 from pytest_savepoint.loops.applications import unseen_by_middleware
+from pytest_savepoint.loops.frames import code_of
 from pytest_savepoint.loops.patches import harmless
 from pytest_savepoint.loops.reach import Reach
 from pytest_savepoint.loops.watch import Watch
@@ -21,6 +23,7 @@ __all__ = ["Witness"]
 
 _LOOP_SETTINGS = ("asyncio_mode", "asyncio_default_fixture_loop_scope", "asyncio_default_test_loop_scope")
 _LATENT = 1000
+_LOCAL_TIME = {"today", "now"}
 _NEVER_AWAITED = re.compile(r"coroutine '(?P<name>[^']+)' was never awaited")
 _CREATED_AT = re.compile(r'File "(?P<path>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)')
 _TABLES = re.compile(r"\b(?:from|join|into|update|table)\s+(?:only\s+)?\"?([\w.]+)", re.IGNORECASE)
@@ -178,6 +181,8 @@ class Witness:
                     self._recorder.note("not_recorded", error=repr(error))
         if call.when == "call":
             self._watch.caches.look()
+            if not report.failed:
+                self._note_local_time(item)
         elif call.when == "teardown":
             self._watch.state.end(lambda: self._watch.function(getattr(item, "function", None)))
         facts = self._recorder.take()
@@ -230,6 +235,19 @@ class Witness:
             "fixture": self._watch.with_source(self._fixtures.get(name), function),
             **self._watch.failures.describe_value(value),
         }
+
+    @harmless
+    def _note_local_time(self, item: pytest.Item) -> None:
+        """A test that asks for the local date, where the database that it asks too has another zone."""
+        code = code_of(getattr(item, "function", None))
+        if code is None or _LOCAL_TIME.isdisjoint(code.co_names):
+            return
+        clock = _clock()
+        elsewhere = [zone for zone in self._watch.connections.time_zones() if _offset(zone) != clock["offset"]]
+        dated = self._watch.statements.dated(item.nodeid) if elsewhere else None
+        if dated is not None:
+            function = self._watch.function(getattr(item, "function", None))
+            self._recorder.note("local_time", function=function, clock=clock, zone=elsewhere[0], sql=dated[:160])
 
     def _unset_fixtures(self, item: pytest.Item, values: dict[str, Any]) -> list[Fact]:
         """The fixtures of a test that had not had their turn when one failed."""
@@ -284,6 +302,12 @@ def _clock() -> Fact:
         "local_date": local.date().isoformat(),
         "utc_date": utc.date().isoformat(),
     }
+
+
+def _offset(zone: str) -> float | None:
+    """A zone's seconds from UTC at this moment."""
+    offset = datetime.now(ZoneInfo(zone)).utcoffset()
+    return offset.total_seconds() if offset is not None else None
 
 
 def _short(value: object) -> str | None:

@@ -283,6 +283,25 @@ def _timezone(record: Record) -> Iterator[Finding]:
             break
 
 
+def _timezone_latent(record: Record) -> Iterator[Finding]:
+    """The same, at an hour when both clocks show the same date."""
+    for fact in record.of("local_time"):
+        function, clock = fact["function"], fact["clock"]
+        line = line_with(function, _LOCAL_DATE) or line_with(function, _LOCAL_TIME)
+        if line is None:
+            continue
+        yield finding(
+            "time.timezone_mismatch",
+            tests=[fact["test"]],
+            culprit=Culprit(function["path"], line, function["name"]),
+            explanation=f"{function['path']}:{line} takes the time of the local zone ({clock['zone']}), and the database goes by "
+            f"{fact['zone']}. For {abs(clock['offset']) / 3600:g} hours of each day the two have another date.",
+            fix="Use datetime.now(timezone.utc) (and .date()), or let the database give both values.",
+            confidence=0.8,
+            evidence=[f"local zone {clock['zone']}, {clock['offset'] / 3600:+.0f} h from UTC", fact["sql"]],
+        )
+
+
 def _outer_transactions(failure: Fact) -> Iterator[list[Fact]]:
     """Per connection, the statements of a transaction that was opened during set-up and never ended."""
     opened: dict[int, list[Fact]] = {}
@@ -305,4 +324,5 @@ RULES: tuple[Callable[[Record], Iterator[Finding]], ...] = (
     _sleep_based,
     _frozen_now,
     _timezone,
+    _timezone_latent,
 )

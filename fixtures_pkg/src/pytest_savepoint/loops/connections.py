@@ -102,6 +102,17 @@ class Connections:
                 return fact
         return None
 
+    def time_zones(self) -> set[str]:
+        """The time zones of the living connections' sessions, as the drivers were told by the server."""
+        zones = set()
+        for connection in list(self._drivers):
+            with contextlib.suppress(Exception):  # a closed connection has no settings any more
+                if hasattr(connection, "get_settings"):
+                    zones.add(str(connection.get_settings().TimeZone))
+                else:
+                    zones.add(str(connection.info.parameter_status("TimeZone")))
+        return zones - {"None"}
+
     def numbered(self, number: int) -> Fact | None:
         """What is known of the living connection with a number."""
         return next((fact for fact in self._drivers.values() if fact.get("connection") == number), None)

@@ -29,6 +29,8 @@ _WRITES = re.compile(
 )
 _TRANSACTION = re.compile(r"\s*(begin|start transaction|commit|rollback(?!\s+to))\b", re.IGNORECASE)
 _DEFINES = re.compile(r"\s*(create|alter|drop)\s+(?!temp|database|role|user\b)", re.IGNORECASE)
+_MADE = re.compile(r"\bcreate\s+(?:temp\w*\s+)?table\s+(?:if\s+not\s+exists\s+)?\"?([\w.]+)", re.IGNORECASE)
+_CLOCK = re.compile(r"\b(current_date|current_timestamp|localtimestamp|now\s*\(\s*\))", re.IGNORECASE)
 _ENDS_BACKENDS = re.compile(r"pg_terminate_backend|drop\s+database.*\bforce\b", re.IGNORECASE | re.DOTALL)
 
 
@@ -47,6 +49,7 @@ class Statements:
         self._begun: dict[int, Fact] = {}  # what began the transactions that are open, by connection
         self._definitions: deque[Fact] = deque(maxlen=20)
         """The latest statements that changed a schema."""
+        self._dated: set[str] = set()  # tables with a column that the server's clock fills
         self._numbered: dict[str, dict[str, None]] = {}  # the tests that inserted into a table, committed or not
         self._listeners: list[tuple[str, Callable[..., Any]]] = []
         self._watches_psycopg = False
@@ -94,6 +97,14 @@ class Statements:
     def all_committed(self) -> list[Fact]:
         """What was written and committed so far, table by table."""
         return [dict(each) for writes in self._committed.values() for each in writes]
+
+    def dated(self, test: str) -> str | None:
+        """A statement of a test that has to do with the server's clock."""
+        for each in self._window:
+            words = set(each["sql"].lower().replace('"', " ").split())
+            if each["test"] == test and each["when"] == "call" and (_CLOCK.search(each["sql"]) or words & self._dated):
+                return str(each["sql"])
+        return None
 
     def definitions(self) -> list[Fact]:
         """The latest statements that changed a schema, in any test."""
@@ -216,6 +227,8 @@ class Statements:
             begun["sent"].append(sql[:200])
         if _DEFINES.match(sql):
             self._definitions.append(entry)
+        if _CLOCK.search(sql):
+            self._dated |= {table.lower() for table in _MADE.findall(sql)}
         if _ENDS_BACKENDS.search(sql):
             self._recorder.note("ends_backends", sql=sql[:300], site=entry["site"], fixture=entry["fixture"])
 
