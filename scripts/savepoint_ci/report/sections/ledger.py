@@ -13,7 +13,7 @@ __all__ = ["last_line", "ledger"]
 
 _SLOWEST = 5
 _WORTH_A_WORD = 1.0
-"""Seconds from which on a test counts as slow."""
+"""Seconds from which on a test counts as slow, and a wait is told."""
 
 
 def ledger(report: Report) -> str:
@@ -68,6 +68,9 @@ def _steps(report: Report) -> Iterator[str]:
             sums[phase] += seconds
     if sums:
         yield "Inside tests: " + ", ".join(f"{name} {duration_text(seconds)}" for name, seconds in sums.items())
+    end = max((test.started + test.duration for test in report.tests if test.started is not None), default=0.0)
+    if end and (around := report.timing.get("test", 0.0) - end) > _WORTH_A_WORD:
+        yield f"Before the first test and after the last: {duration_text(around)}"
 
 
 def _workers(report: Report) -> Iterator[str]:

@@ -16,6 +16,8 @@ function showTimeline() {
   const timed = REPORT.tests.filter((test) => test.started !== null);
   span = timed.reduce((end, test) => Math.max(end, test.started + test.duration), 0);
   at("workers").append(workerTable());
+  const around = (REPORT.timing.test || 0) - span;
+  if (span && around > 1) at("steps").append(element("p", {}, `Before the first test and after the last: ${duration(around)}`));
   if (!timed.length || !span) return;
   show("lanes");
   at("canvas").setAttribute("aria-label", `Timeline of ${plural(lanes.length, "worker")} over ${duration(span)}; the table below says the same.`);
