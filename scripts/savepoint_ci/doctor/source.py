@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import PurePosixPath
 
-__all__ = ["Function", "Node", "Source", "inside", "is_async_generator", "keyword", "parse", "strings"]
+__all__ = ["Function", "Node", "Source", "has_splat", "inside", "is_async_generator", "keyword", "parse", "strings"]
 
 Node = ast.FunctionDef | ast.AsyncFunctionDef
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -147,6 +147,11 @@ def is_async_generator(function: Function) -> bool:
 def keyword(call: ast.Call | None, name: str) -> ast.expr | None:
     """The value of a keyword argument."""
     return next((each.value for each in call.keywords if each.arg == name), None) if call else None
+
+
+def has_splat(call: ast.Call) -> bool:
+    """Whether keyword arguments come from somewhere else."""
+    return any(each.arg is None for each in call.keywords)
 
 
 def strings(node: ast.AST) -> Iterator[ast.Constant]:
