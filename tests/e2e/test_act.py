@@ -186,6 +186,23 @@ def test_the_callable_workflow_runs_from_another_repository(
     nothing_is_left()
 
 
+def test_the_callable_workflow_cuts_a_suite_into_shards_and_merges_their_reports(
+    counter: Caller, nothing_is_left: Callable[[], None]
+) -> None:
+    counter.use(SAMPLES / "sharded.yml")
+    copied = counter.folder / ".github" / "workflows" / "sharded.yml"
+    python = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    own = f"provider: system\n      python-versions: '[\"{python}\"]'\n      postgres-versions: '[\"15\"]'"
+    copied.write_text(copied.read_text().replace('shards: "3"', f'shards: "2"\n      {own}'))
+    job = counter.act()
+    assert job.exit == 0, job.log
+    merged = job.report(f"savepoint-python{python}-postgres15")
+    assert (merged["result"], merged["counts"]["passed"]) == ("green", 4)
+    assert [(shard["name"], shard["result"]) for shard in merged["shards"]] == [("1/2", "green"), ("2/2", "green")]
+    assert merged["coverage"]["total"] == 100
+    nothing_is_left()
+
+
 def test_a_failing_suite_is_commented_on_and_fails_the_job_at_its_end(counter: Caller) -> None:
     counter.use(SAMPLES / "minimal.yml")
     failing = counter.folder / "test_failing.py"

@@ -97,6 +97,7 @@ class Caller:
         files = [
             *(self.folder / ".github" / "workflows").glob("*.yml"),
             *(ROOT / ".github" / "workflows").glob("*.yml"),
+            ROOT / "action.yml",
         ]
         for uses in sorted({uses for file in files for uses in re.findall(r"uses: ([\w./-]+@\S+)", file.read_text())}):
             name, _, ref = uses.partition("@")

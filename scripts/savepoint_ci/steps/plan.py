@@ -35,9 +35,10 @@ def plan(invocation: Invocation) -> None:
     file = invocation.report_folder / PLAN_FILE
     file.write_bytes(plan_json(made))
     count = len(made.shards)
-    names = json.dumps([f"{number}/{count}" for number in range(1, count + 1)])
-    set_output(invocation.environ, "shards", names)
+    numbers = range(1, count + 1)
+    set_output(invocation.environ, "numbers", json.dumps([*numbers]))
+    set_output(invocation.environ, "count", str(count))
     set_output(invocation.environ, "plan", str(file))
     longest = f"the longest about {max(made.seconds):.0f} s" if durations else "durations are not known yet"
     sys.stderr.write(f"savepoint: {tests:,} tests in {count} shards, {longest}; the plan is {file}\n")
-    print(names)
+    print(json.dumps([f"{number}/{count}" for number in numbers]))
