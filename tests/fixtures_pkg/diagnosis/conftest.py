@@ -55,6 +55,20 @@ class Diagnosed:
             for code in re.findall(r"# (SP\d{3})", line)
         }
 
+    @property
+    def confusion(self) -> str:
+        """A table of the marked faults and of what was found, for who reads the tests' output."""
+        rows = sorted(self.marked | self.pointed_at)
+        words = {(True, True): "found", (True, False): "MISSED", (False, True): "FALSE ALARM"}
+        lines = [f"{words[row in self.marked, row in self.pointed_at]:<12}{row[0]}  {row[1]}:{row[2]}" for row in rows]
+        right = len(self.marked & self.pointed_at)
+        return "\n".join(
+            [
+                *lines,
+                f"{right} of {len(self.marked)} faults at their lines, {len(self.pointed_at - self.marked)} false alarms",
+            ]
+        )
+
 
 Diagnose = Callable[..., Diagnosed]
 

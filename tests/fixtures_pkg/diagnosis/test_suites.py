@@ -11,6 +11,7 @@ pytestmark = pytest.mark.e2e
 @pytest.mark.parametrize("name", ["narrow", "wide", "records", "background", "drivers"])
 def test_every_marked_line_of_a_sick_suite_is_found_and_no_other(diagnose_suite, name):
     suite = diagnose_suite(f"{name}/sick")
+    print(suite.confusion)
     assert suite.pointed_at == suite.marked, suite.output
     assert not suite.faults
 

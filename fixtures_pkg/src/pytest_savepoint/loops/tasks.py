@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import re
 import sys
 import weakref
@@ -17,6 +18,8 @@ from pytest_savepoint.loops.patches import Patches, harmless
 
 __all__ = ["Tasks"]
 
+_TELLS_CONTEXT = hasattr(asyncio.Task, "get_context")  # Python 3.12
+
 
 class Tasks:
     """Remembers where tasks that the caller's code made come from; keeps none of them alive."""
@@ -26,6 +29,7 @@ class Tasks:
         self._caller = caller
         self._loops = loops
         self._made: weakref.WeakKeyDictionary[Any, Fact] = weakref.WeakKeyDictionary()
+        self._contexts: weakref.WeakKeyDictionary[Any, dict[str, str]] = weakref.WeakKeyDictionary()
         self._latest: deque[Fact] = deque(maxlen=400)
         self._count = 0
 
@@ -99,6 +103,8 @@ class Tasks:
             "identity": id(task),
         }
         self._latest.append(fact)
+        if not _TELLS_CONTEXT:
+            self._contexts[task] = _plain(contextvars.copy_context())
 
     def made(self, task: Any) -> Fact | None:
         """Where a task of the caller comes from; None for the tasks of plugins and libraries."""
@@ -152,8 +158,8 @@ class Tasks:
         """
         found = []
         for task, made in list(self._made.items()):
-            context = task.get_context() if hasattr(task, "get_context") else {}
-            names = [variable.name for variable, value in context.items() if _shown(value, compared)]
+            values = _plain(task.get_context()) if _TELLS_CONTEXT else self._contexts.get(task, {})
+            names = [name for name, value in values.items() if re.search(rf"\b{re.escape(value)}\b", compared)]
             if names:
                 found.append({**made, "variables": names})
         return found
@@ -163,8 +169,9 @@ class Tasks:
         return [fact for task in list(self._made) if not task.done() and (fact := self.of(task)) is not None]
 
 
-def _shown(value: Any, text: str) -> bool:
-    return isinstance(value, str | int) and re.search(rf"\b{re.escape(str(value))}\b", text) is not None
+def _plain(context: contextvars.Context) -> dict[str, str]:
+    """The short values among the context variables; a task's own context could keep the task alive."""
+    return {variable.name: str(value) for variable, value in context.items() if isinstance(value, str | int)}
 
 
 def _loop_closed(task: Any) -> bool:
