@@ -15,9 +15,7 @@ __all__ = ["pytest_settings", "savepoint_settings"]
 def pytest_settings(suite: Suite, values: Mapping[str, str]) -> list[Edit]:
     """Set pytest options where the suite has its own, in a new pytest.ini when it has none."""
     if not suite.file:
-        return [
-            _new_file(suite.folder / "pytest.ini", "[pytest]", [f"{name} = {text}" for name, text in values.items()])
-        ]
+        return _new_file(suite.folder / "pytest.ini", "[pytest]", [f"{name} = {text}" for name, text in values.items()])
     is_toml = suite.file.endswith(".toml")
     lines = {name: f'{name} = "{text}"' if is_toml else f"{name} = {text}" for name, text in values.items()}
     return _in_section(suite.folder / suite.file, suite.text, _PYTEST_SECTION, lines)
@@ -30,7 +28,7 @@ def savepoint_settings(suite: Suite, values: Mapping[str, str]) -> list[Edit]:
     if _SAVEPOINT_SECTION.search(suite.pyproject):
         return _in_section(path, suite.pyproject, _SAVEPOINT_SECTION, lines)
     if not suite.pyproject:
-        return [_new_file(path, "[tool.savepoint]", list(lines.values()))]
+        return _new_file(path, "[tool.savepoint]", list(lines.values()))
     end = len(suite.pyproject)
     gap = "\n" if suite.pyproject.endswith("\n") else "\n\n"
     return [Edit(path, end, end, "\n".join([f"{gap}[tool.savepoint]", *lines.values()]) + "\n")]
@@ -60,5 +58,6 @@ def _in_section(path: PurePosixPath, text: str, section: re.Pattern[str], lines:
     return edits
 
 
-def _new_file(path: PurePosixPath, section: str, lines: list[str]) -> Edit:
-    return Edit(path, 0, 0, "\n".join([section, *lines]) + "\n")
+def _new_file(path: PurePosixPath, section: str, lines: list[str]) -> list[Edit]:
+    """The head and each line by itself, so that several who make the same file make it once."""
+    return [Edit(path, 0, 0, f"{section}\n"), *(Edit(path, 1, 1, f"{line}\n") for line in lines)]

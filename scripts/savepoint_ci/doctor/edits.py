@@ -137,10 +137,11 @@ def import_line(source: Source, line: str) -> Edit | None:
 
 
 def apply(text: str, edits: Iterable[Edit]) -> str:
-    """The text with all edits made; of edits that overlap the first one counts."""
+    """The text with all edits made; deletions that overlap become one, of others that do the first one counts."""
     done, at = [], 0
     for edit in sorted(set(edits)):
         if edit.start < at:
+            at = max(at, edit.end) if not edit.text else at
             continue
         done += [text[at : edit.start], edit.text]
         at = edit.end

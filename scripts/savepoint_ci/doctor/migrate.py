@@ -159,7 +159,7 @@ def _settings(examined: Examined, suite: Suite, fixtures: list[Fixture], moved: 
                     found.setdefault("metadata", _reference(examined, suite, fixture.source, metadata))
     dependencies = _session_dependencies(examined, suite)
     if len(dependencies) == 1:
-        found["get-db"] = _dotted(suite, dependencies[0].source.path, dependencies[0].name)
+        found["get-db"] = _import_of(examined, suite, dependencies[0])
     elif dependencies:
         names = ", ".join(each.name for each in dependencies)
         moved.steps.append(f"set get-db in [tool.savepoint] to the dependency that gives a session, one of: {names}")
@@ -188,8 +188,21 @@ def _session_dependencies(examined: Examined, suite: Suite) -> list[Function]:
 
 
 def _reference(examined: Examined, suite: Suite, source: Source, node: ast.expr) -> str:
+    """The application's object as module:attribute, by the name under which the tests import it."""
+    if source.dotted(node) and not source.dotted(node).startswith("/"):
+        module, _, name = source.dotted(node).rpartition(".")
+        return f"{module}:{name}"
     definition = examined.project.definition(source, node)
     return _dotted(suite, definition.source.path, definition.name) if definition else ""
+
+
+def _import_of(examined: Examined, suite: Suite, function: Function) -> str:
+    for source in examined.project.files(suite):
+        if source.imports.get(function.name):
+            definition = examined.project.definition(source, ast.Name(id=function.name))
+            if definition and definition.node is function.node:
+                return _reference(examined, suite, source, ast.Name(id=function.name))
+    return _dotted(suite, function.source.path, function.name)
 
 
 def _dotted(suite: Suite, path: PurePosixPath, name: str) -> str:

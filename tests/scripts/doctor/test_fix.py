@@ -115,3 +115,29 @@ def test_file_that_is_no_python_is_named_and_the_others_are_examined(project, ca
     captured = capsys.readouterr()
     assert "broken.py could not be read" in captured.err
     assert "SP705" in captured.out
+
+
+def test_file_of_settings_is_made_once_by_all_who_need_it(project, capsys):
+    application = project / "src" / "shop"
+    application.mkdir(parents=True)
+    depends = "from fastapi import Depends, FastAPI\nfrom src.shop.db import session\n\napp = FastAPI()\n\n\n"
+    (application / "main.py").write_text(f"{depends}@app.get('/')\nasync def root(s=Depends(session)): ...\n")
+    made = "from sqlalchemy.ext.asyncio import async_sessionmaker\n\nmaker = async_sessionmaker()\n\n\n"
+    (application / "db.py").write_text(f"{made}async def session():\n    async with maker() as s:\n        yield s\n")
+    (project / "conftest.py").write_text(
+        "import pytest\nfrom httpx import AsyncClient\nfrom src.shop.db import maker\nfrom src.shop.main import app\n\n\n"
+        '@pytest.fixture(scope="session")\ndef event_loop():\n    yield\n\n\n'
+        "@pytest.fixture\nasync def db_session():\n    async with maker() as s:\n        yield s\n\n\n"
+        "@pytest.fixture\nasync def client():\n    async with AsyncClient(app=app) as c:\n        yield c\n"
+    )
+    doctor([str(project), "--migrate", "--fix"], {})
+    assert sorted((project / "pytest.ini").read_text().splitlines()) == [
+        "[pytest]",
+        "asyncio_default_fixture_loop_scope = session",
+        "asyncio_default_test_loop_scope = session",
+        "asyncio_mode = auto",
+    ]
+    settings = '[tool.savepoint]\napp = "src.shop.main:app"\nget-db = "src.shop.db:session"\n'
+    assert (project / "pyproject.toml").read_text() == settings
+    doctor([str(project), "--migrate", "--diff"], {})
+    assert capsys.readouterr().err.endswith("savepoint: 0 files would change with --fix\n")
