@@ -71,6 +71,10 @@ class OrderService:
 }
 RICH = replace(
     SAMPLES["several_causes"],
+    tests=tuple(
+        replace(test, isolation="clone" if number % 10 == 0 else "savepoint")
+        for number, test in enumerate(SAMPLES["several_causes"].tests)
+    ),
     history=SAMPLES["known_failures"].history,
     verdicts=(*SAMPLES["order_dependent"].verdicts, *SAMPLES["green_after_rerun"].verdicts),
     coverage=replace(

@@ -129,8 +129,9 @@ class _Seen:
             case PhaseLine(when="collect", outcome="passed" | "rerun"):
                 pass
             case PhaseLine():
-                if record.isolation and record.when == "teardown":
-                    self.isolation[record.isolation if record.isolation in _ISOLATIONS else "other"] += 1
+                isolation = record.isolation if record.isolation in _ISOLATIONS else "other" if record.isolation else ""
+                if isolation and record.when == "teardown":
+                    self.isolation[isolation] += 1
                 self._test(record.nodeid).add(
                     record.when,
                     record.outcome,
@@ -139,6 +140,7 @@ class _Seen:
                     duration=_seconds(record.duration),
                     xfail=record.xfail,
                     error=_phase_error(record) if record.outcome == "failed" else None,
+                    isolation=isolation,
                 )
             case Crash(worker=worker, nodeid=nodeid):
                 message = _line(f"worker {worker or '?'} died")

@@ -116,6 +116,7 @@ class TestResult:
     phase_errors: Annotated[tuple[PhaseError, ...], Meta(max_length=1_000)] = ()
     started: Seconds | None = None
     phases: dict[TimedPhase, Seconds] = field(default_factory=dict)
+    isolation: Word | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,6 +27,7 @@ class TestRecord:
         self._last: dict[str, Outcome] = {}
         self._errors: list[PhaseError] = []
         self._crash: PhaseError | None = None
+        self._isolation = ""
 
     def add(
         self,
@@ -38,12 +39,15 @@ class TestRecord:
         duration: float,
         xfail: bool,
         error: PhaseError | None,
+        isolation: str = "",
     ) -> None:
         """Take one phase; `outcome` and `xfail` as pytest reports them, `error` when the phase failed.
 
         :param start: in seconds since the epoch, None when it is not known.
+        :param isolation: how the test was undone, where it was.
         """
         self._worker = worker
+        self._isolation = isolation or self._isolation
         if self.start is None:
             self.start = start
         # A test's own call comes after its sub-tests and lasts as long as all of them together.
@@ -79,6 +83,7 @@ class TestRecord:
             phase_errors=tuple(self._all_errors()[:1_000]),
             started=started,
             phases=phases,
+            isolation=self._isolation or None,
         )
 
     def _all_errors(self) -> list[PhaseError]:

@@ -114,6 +114,8 @@ def test_green_run_is_green(build):
     assert (report.result, report.exit_code) == ("green", ExitCode.GREEN)
     assert report.database.isolation == {"savepoint": 1}
     assert report.tests[0].duration == 3
+    assert report.tests[0].phases == {"setup": 1, "call": 1, "teardown": 1}
+    assert report.tests[0].isolation == "savepoint"
     assert report.warnings == ()
 
 

@@ -116,6 +116,9 @@ def test_search_and_filters_narrow_the_tests(rich_page):
     rich_page.locator("#search").fill("attached to a different loop")
     assert rich_page.locator("#shown").inner_text() == "5 of 84 tests"
     rich_page.locator("#search").fill("")
+    rich_page.get_by_label("Database").select_option("clone")
+    assert rich_page.locator("#shown").inner_text() == "9 of 84 tests"
+    rich_page.get_by_label("Database").select_option("")
     rich_page.get_by_label("passed (77)").uncheck()
     assert rich_page.locator("#shown").inner_text() == "7 of 84 tests"
     rich_page.get_by_label("Order").select_option("slowest")

@@ -11,6 +11,7 @@ function showDetails(test) {
     element("h3", {}, test.nodeid),
     element("p", {}, element("strong", { class: test.outcome }, test.outcome.replace("_", " ")),
       ` · ${duration(test.duration)} on ${test.worker}`, phases ? ` (${phases})` : "",
+      test.isolation ? ` · database: ${test.isolation}` : "",
       test.started === null ? "" : ` · began after ${duration(test.started)}`),
     ...causes.map((finding) => element("p", {}, "Cause: ", element("code", {}, `${finding.code} ${finding.cause}`),
       finding.culprit ? ` at ${place(finding.culprit.path, finding.culprit.line)}` : "")),

@@ -19,8 +19,11 @@ function showTests() {
     box.checked = true;
     return element("label", {}, box, ` ${outcome.replace("_", " ")} (${number.toLocaleString("en")})`);
   }));
-  const workers = [...new Set(REPORT.tests.map((test) => test.worker))].sort();
-  at("worker").append(...workers.map((worker) => element("option", { value: worker }, worker)));
+  for (const name of ["worker", "isolation"]) {
+    const values = [...new Set(REPORT.tests.map((test) => test[name]).filter(Boolean))].sort();
+    at(name).append(...values.map((value) => element("option", { value }, value)));
+    at(name).parentNode.hidden = !values.length;
+  }
   at("filters").addEventListener("submit", (event) => event.preventDefault());
   at("filters").addEventListener("input", filter);
   at("list").addEventListener("scroll", drawRows, { passive: true });
@@ -37,8 +40,8 @@ function showTests() {
 function filter() {
   const words = at("search").value.toLowerCase().split(/\s+/).filter(Boolean);
   const outcomes = new Set([...at("outcomes").querySelectorAll("input:checked")].map((box) => box.value));
-  const worker = at("worker").value, was = matching[selected];
-  matching = REPORT.tests.filter((test) => outcomes.has(test.outcome) && (!worker || test.worker === worker)
+  const worker = at("worker").value, isolation = at("isolation").value, was = matching[selected];
+  matching = REPORT.tests.filter((test) => outcomes.has(test.outcome) && (!worker || test.worker === worker) && (!isolation || test.isolation === isolation)
     && words.every((word) => searchable(test).includes(word)));
   if (at("order").value !== "report") matching.sort(ORDERS[at("order").value]);
   at("spacer").style.height = `${matching.length * ROW}px`;
@@ -100,7 +103,7 @@ function select(index) {
 function openTest(nodeid) {
   let index = matching.findIndex((test) => test.nodeid === nodeid);
   if (index < 0 && REPORT.tests.some((test) => test.nodeid === nodeid)) {
-    at("search").value = at("worker").value = "";
+    at("search").value = at("worker").value = at("isolation").value = "";
     at("outcomes").querySelectorAll("input").forEach((box) => { box.checked = true; });
     filter();
     index = matching.findIndex((test) => test.nodeid === nodeid);
