@@ -90,6 +90,7 @@ class Witness:
         self._recorder.test = self._recorder.when = ""
         self._note_latent(getattr(session, "items", []))
         self._watch.threads.note_left()
+        self._watch.growth.note()
         self._hand_over(self._recorder.take())
 
     @harmless
@@ -184,6 +185,7 @@ class Witness:
             if not report.failed:
                 self._note_local_time(item)
         elif call.when == "teardown":
+            self._watch.growth.look(item.nodeid)
             self._watch.state.end(lambda: self._watch.function(getattr(item, "function", None)))
         facts = self._recorder.take()
         if facts:

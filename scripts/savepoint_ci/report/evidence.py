@@ -13,6 +13,7 @@ __all__ = [
     "Crash",
     "Finished",
     "Found",
+    "Growth",
     "PhaseLine",
     "Record",
     "Served",
@@ -96,13 +97,22 @@ class Stuck(msgspec.Struct, frozen=True, tag_field="kind", tag="stuck"):
     tasks: list[str] = []
 
 
+class Growth(msgspec.Struct, frozen=True, tag_field="kind", tag="growth"):
+    """What one process held after its first and its last test, and the tests that added most."""
+
+    worker: str = "main"
+    first: dict[str, int] = {}
+    last: dict[str, int] = {}
+    tests: list[dict[str, Any]] = []
+
+
 class Unreadable(msgspec.Struct, frozen=True):
     """A line that is no record of ours, such as the last line of a killed process."""
 
     line: str
 
 
-Record = Session | Collected | Served | Started | PhaseLine | Stuck | Found | Crash | Warned | Finished
+Record = Session | Collected | Served | Started | PhaseLine | Stuck | Found | Crash | Warned | Growth | Finished
 
 
 def read_evidence(lines: Iterable[str]) -> Iterator[Record | Unreadable]:

@@ -86,3 +86,14 @@ def test_a_loop_is_named_after_who_runs_it(watch):
     assert loop["maker"] == "asyncio.run"
     assert loop["site"]["name"] == "test_a_loop_is_named_after_who_runs_it"
     assert watch.loops.now(loop)["closed"]
+
+
+def test_tests_after_which_the_process_holds_more_are_named(watch):
+    kept: list[object] = []
+    for name in ("first", "frugal", "greedy", "thrifty"):
+        kept.append(bytearray(b"x" * (8 * 2**20)) if name == "greedy" else None)
+        watch.growth.look(name)
+    watch.growth.note()
+    grown = watch.recorder.take()[-1]
+    assert [each["test"] for each in grown["tests"]] == ["greedy"]
+    assert grown["last"]["bytes"] - grown["first"]["bytes"] > 2**22

@@ -102,6 +102,10 @@ class Connections:
                 return fact
         return None
 
+    def count(self) -> int:
+        """How many connections of drivers are alive, in pools and elsewhere."""
+        return len(self._drivers)
+
     def time_zones(self) -> set[str]:
         """The time zones of the living connections' sessions, as the drivers were told by the server."""
         zones = set()

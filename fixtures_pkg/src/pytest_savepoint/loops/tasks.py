@@ -106,6 +106,10 @@ class Tasks:
         if not _TELLS_CONTEXT:
             self._contexts[task] = _plain(contextvars.copy_context())
 
+    def count(self) -> int:
+        """How many tasks of the caller are alive, done or not."""
+        return len(self._made)
+
     def made(self, task: Any) -> Fact | None:
         """Where a task of the caller comes from; None for the tasks of plugins and libraries."""
         return None if task is None else self._made.get(task)

@@ -13,6 +13,7 @@ from pytest_savepoint.loops.caches import Caches
 from pytest_savepoint.loops.connections import Connections
 from pytest_savepoint.loops.failures import Failures
 from pytest_savepoint.loops.frames import Caller, code_of
+from pytest_savepoint.loops.growth import Growth
 from pytest_savepoint.loops.makers import Loops
 from pytest_savepoint.loops.patches import Patches, harmless
 from pytest_savepoint.loops.reach import Reach, reached
@@ -48,6 +49,7 @@ class Watch:
         )
         self.threads = Threads(recorder, self.caller)
         self.blocking = Blocking(recorder, self.caller)
+        self.growth = Growth(recorder, self.tasks.count, self.connections.count)
         self._patches = Patches()
 
     def start(self) -> None:
@@ -58,6 +60,7 @@ class Watch:
         self.state.install(self._patches)
         self.threads.install(self._patches)
         self.blocking.install(self._patches)
+        self.growth.start()
 
     def begin_test(self) -> None:
         """A test starts: its state is compared with this, and drivers imported since are watched too."""
@@ -66,6 +69,7 @@ class Watch:
         self.caches.look()
 
     def stop(self) -> None:
+        self.growth.stop()
         self.blocking.uninstall()
         self.statements.uninstall()
         self.connections.uninstall()

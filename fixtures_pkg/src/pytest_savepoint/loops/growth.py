@@ -1,0 +1,79 @@
+"""What the process holds after each test, and which tests made it hold more."""
+
+from __future__ import annotations
+
+import heapq
+import os
+from collections.abc import Callable
+
+from pytest_savepoint.evidence import Fact, Recorder
+from pytest_savepoint.loops.patches import harmless
+
+__all__ = ["Growth"]
+
+_WORTH_NOTING = 2**20
+_KEPT = 10
+
+
+class Growth:
+    """Reads the resident memory, and counts living tasks and connections, once per test.
+
+    :param tasks: counts the caller's living tasks.
+    :param connections: counts living database connections.
+    """
+
+    def __init__(self, recorder: Recorder, tasks: Callable[[], int], connections: Callable[[], int]) -> None:
+        self._recorder = recorder
+        self._tasks = tasks
+        self._connections = connections
+        self._page = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
+        self._file: int | None = None
+        self._first: tuple[int, int, int] | None = None
+        self._last = (0, 0, 0)
+        self._grown: list[tuple[int, int, str, int, int]] = []  # bytes, number, test, tasks, connections
+        self._number = 0
+
+    def start(self) -> None:
+        if os.path.exists("/proc/self/statm"):  # noqa: PTH110 # Linux; elsewhere only tasks and connections count
+            self._file = os.open("/proc/self/statm", os.O_RDONLY)
+
+    def stop(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    @harmless
+    def look(self, test: str) -> None:
+        """A test is over."""
+        now = self._resident(), self._tasks(), self._connections()
+        if self._first is None:
+            # The first one imports and connects what all the others use.
+            self._first = now
+        else:
+            more = [after - before for before, after in zip(self._last, now, strict=True)]
+            if more[0] >= _WORTH_NOTING or more[1] > 0 or more[2] > 0:
+                self._number += 1
+                entry = more[0], self._number, test, more[1], more[2]
+                (heapq.heappush if len(self._grown) < _KEPT else heapq.heappushpop)(self._grown, entry)
+        self._last = now
+
+    def _resident(self) -> int:
+        # One open file for all tests: the kernel writes the numbers anew for each read.
+        return int(os.pread(self._file, 64, 0).split()[1]) * self._page if self._file is not None else 0
+
+    @harmless
+    def note(self) -> None:
+        """Record what the suite added up to, and the tests that added most."""
+        if self._first is None:
+            return
+        tests: list[Fact] = [
+            {"test": test, "bytes": size, "tasks": tasks, "connections": connections}
+            for size, _, test, tasks, connections in sorted(self._grown, reverse=True)
+        ]
+        names = ("bytes", "tasks", "connections")
+        self._recorder.note(
+            "growth",
+            first=dict(zip(names, self._first, strict=True)),
+            last=dict(zip(names, self._last, strict=True)),
+            tests=tests,
+        )
