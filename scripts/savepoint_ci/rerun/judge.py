@@ -96,13 +96,13 @@ def judge(
 def _judge(case: _Case, seen: Ran, plain: Ran) -> Judged:
     nodeid = case.nodeid
     alone = FILE_ORDER.of([nodeid], "alone")
-    circumstances = seen.variation.of([nodeid], "alone")
+    circumstances = replace(seen.variation, parallel=False).of([nodeid], "alone")
     failures = case.count(alone, _CONFIRM)
     if 0 < failures < _CONFIRM:
         return _flaky(case, alone)
     if failures:
         return _fails_alone(case, alone, plain)
-    if not seen.variation.is_plain and case.fails(circumstances):
+    if not circumstances.is_plain and case.fails(circumstances):
         return _circumstances(case, circumstances)
     return _fails_in_company(case, seen)
 
@@ -151,7 +151,7 @@ def _circumstances(case: _Case, worst: Variation) -> Judged:
 def _fails_in_company(case: _Case, seen: Ran) -> Judged:
     nodeid, before = case.nodeid, seen.before(case.nodeid)
     # With other seeds: what fails with one seed only fails by chance, and its command carries the seed.
-    same = replace(seen.variation, seed=None).of([*before, nodeid], "same-order")
+    same = replace(seen.variation, seed=None, parallel=False).of([*before, nodeid], "same-order")
     if not before or not case.always(same, wanted=True):
         return _flaky(case, FILE_ORDER.of([nodeid], "alone"), seen=seen)
     calm = FILE_ORDER.of([*before, nodeid], "same-order")
@@ -180,5 +180,8 @@ def _flaky(case: _Case, alone: Variation, *, seen: Ran | None = None) -> Judged:
     with suppress(Undecided):  # the rate is less certain then, and its interval says so
         case.count(alone, _MEASURE)
     fails_alone = any(ran.failed(case.nodeid) for ran in case.laboratory.runs if ran.variation == alone)
-    worst = alone if fails_alone or seen is None else seen.variation.of([*seen.before(case.nodeid), case.nodeid])
+    worst = alone
+    if seen is not None and not fails_alone:
+        before = seen.before(case.nodeid)
+        worst = seen.variation if seen.variation.parallel else seen.variation.of([*before, case.nodeid])
     return Judged(case.nodeid, "flaky", worst, failing=case.last.get(True, seen), passing=case.last.get(False))

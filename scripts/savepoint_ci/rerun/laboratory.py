@@ -28,8 +28,10 @@ _PATIENCE = 6.0
 class Laboratory:
     """What every run of one search has in common.
 
-    :param command: pytest with the caller's arguments, without workers.
+    :param command: pytest with the caller's arguments.
     :param environment: of the caller's code.
+    :param single: arguments that make it one process.
+    :param parallel: arguments that make it as many as the project uses otherwise; None where that is one, too.
     :param scratch: a folder for what runs leave.
     :param say: shows what a run came to.
     :param databases: gives each run its own copy; None where the plugin or nobody does that.
@@ -39,6 +41,8 @@ class Laboratory:
     """
 
     command: list[str]
+    single: list[str]
+    parallel: list[str] | None
     project: Path
     environment: Mapping[str, str]
     scratch: Path
@@ -72,6 +76,10 @@ class Laboratory:
         self.say(ran)
         return ran
 
+    def processes(self, variation: Variation) -> list[str]:
+        """The arguments that make it one process, or as many as the project uses."""
+        return self.parallel if variation.parallel and self.parallel is not None else self.single
+
     def reproduces(self, line: str, nodeid: str) -> bool:
         """Whether a test fails in a command line of a shell, called as a person would paste it.
 
@@ -90,7 +98,8 @@ class Laboratory:
             order.write_text("\n".join(variation.tests), encoding="utf-8")
             environment[ORDER_VARIABLE] = str(order)
         always = ("--maxfail=0", f"--override-ini=cache_dir={self.scratch / 'cache'}")
-        return self._call([*self.command, *always, *variation.arguments], environment, variation)
+        command = [*self.command, *self.processes(variation), *always, *variation.arguments]
+        return self._call(command, environment, variation)
 
     def _call(self, command: list[str], environment: dict[str, str], variation: Variation) -> Ran:
         self.evidence.unlink(missing_ok=True)

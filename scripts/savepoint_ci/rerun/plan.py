@@ -8,17 +8,22 @@ from datetime import datetime
 
 from savepoint_ci.rerun.variation import Variation
 
-__all__ = ["ENOUGH", "ENOUGH_FOR_CHANGED", "far_zone", "search"]
+__all__ = ["ENOUGH", "ENOUGH_FOR_CHANGED", "HEAD", "far_zone", "search"]
 
 ENOUGH = 40
 """Runs without a new failure after which a search ends; a rate of 7 % would have been seen with 95 % probability."""
 
 
+HEAD = 3
+"""The variations at the head that each change something else."""
+
 ENOUGH_FOR_CHANGED = 10
 """The same for the tests of a change, each of which was chosen to be repeated."""
 
 
-def search(tests: Sequence[str], *, seed: int, load: int, zone: str) -> Iterator[Variation]:
+def search(
+    tests: Sequence[str], *, seed: int, load: int, zone: str, parallel: bool = False
+) -> Iterator[Variation]:
     """Variations without end, the ones that find most at the head.
 
     Two orders, the files' and its reverse, have each pair of tests both ways round. After that each test comes first
@@ -28,7 +33,11 @@ def search(tests: Sequence[str], *, seed: int, load: int, zone: str) -> Iterator
     :param seed: what the orders and the seeds of random numbers are drawn from.
     :param load: processes that make a loaded machine.
     :param zone: another time zone.
+    :param parallel: the project runs with workers otherwise, which are tried now and then.
     """
+    if parallel:
+        # Without an order or a seed of ours: each worker collects and hashes for itself, as it does elsewhere.
+        yield Variation("parallel", parallel=True)
     if len(tests) > 1:
         yield Variation("reversed", tuple(reversed(tests)), seed=seed)
     yield Variation("under-load", tuple(tests), load=load, seed=seed + 1)
@@ -37,6 +46,8 @@ def search(tests: Sequence[str], *, seed: int, load: int, zone: str) -> Iterator
     heads: list[str] = []
     seed += 2
     while True:
+        if parallel:
+            yield Variation("parallel-under-load", load=load, parallel=True)
         for loaded in (False, False, True):
             seed += 1
             if not heads:

@@ -12,11 +12,12 @@ from pathlib import Path
 from pytest_savepoint.settings import SETTINGS, Settings
 
 from savepoint_ci.invocation import Invocation
+from savepoint_ci.report.text import clean_line
 from savepoint_ci.rerun.databases import FreshDatabases, fresh_databases
 from savepoint_ci.rerun.laboratory import Laboratory
 from savepoint_ci.rerun.ran import Ran
 from savepoint_ci.suite.addopts import always_given
-from savepoint_ci.suite.command import suite_command, suite_environment
+from savepoint_ci.suite.command import count_workers, suite_command, suite_environment
 
 __all__ = ["command_arguments", "prepared"]
 
@@ -35,12 +36,14 @@ def prepared(invocation: Invocation, *, python: Path, server_url: str) -> Iterat
     # Compiled once for all runs, whether or not the environment keeps compiled files: that is most of a short run.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     environment["PYTHONPYCACHEPREFIX"] = str(invocation.cache / "compiled")
-    if _is_parallel([*always_given(invocation.project, environment), *arguments]):
-        command.append("--numprocesses=0")
+    given = _is_parallel([*always_given(invocation.project, environment), *arguments])
+    workers = count_workers(invocation.settings, invocation.project)
+    parallel = [f"--numprocesses={workers}"] if workers else []
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="savepoint-")))
         laboratory = Laboratory(
-            command=command, project=invocation.project, environment=environment, scratch=scratch,
+            command=command, single=["--numprocesses=0"] if given else [],
+            parallel=parallel if workers or given else None, project=invocation.project, environment=environment, scratch=scratch,
             say=lambda ran: invocation.display.say(_line(ran)),
         )  # fmt: skip
         if settings.isolation == "none":
@@ -64,8 +67,6 @@ def command_arguments(invocation: Invocation, python: Path) -> list[str]:
     arguments = []
     if _has_randomly(python) and "no:randomly" not in always and "-pno:randomly" not in always:
         arguments += ["-p", "no:randomly"]
-    if _is_parallel(always):
-        arguments += ["-n", "0"]
     return [*arguments, *_flags(settings), *own]
 
 
@@ -85,6 +86,6 @@ def _flags(settings: Settings) -> Iterator[str]:
 
 
 def _line(ran: Ran) -> str:
-    failed = [*ran.failures, *ran.stuck]
+    failed = [clean_line(nodeid) for nodeid in (*ran.failures, *ran.stuck)]
     what = f"{len(failed)} of {len(ran.tests)} failed: {', '.join(failed[:3])}" if failed else f"{len(ran.tests)} passed"
     return f"  {ran.variation.name} ({ran.seconds:.1f} s): {what}"

@@ -80,7 +80,7 @@ def read_run(
 
 @dataclass
 class _Reading:
-    order: dict[str, list[str]] = field(default_factory=dict)
+    order: dict[str, dict[str, None]] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
     aside: set[str] = field(default_factory=set)
     failures: dict[str, str] = field(default_factory=dict)
@@ -101,9 +101,8 @@ class _Reading:
                 self.facts = record["facts"]
 
     def _begin(self, record: dict[str, Any]) -> None:
-        tests = self.order.setdefault(record["worker"], [])
-        if record["nodeid"] not in tests[-1:]:
-            tests.append(record["nodeid"])
+        # A worker begins a test before the controller has written how its last one ended.
+        self.order.setdefault(record["worker"], {}).setdefault(record["nodeid"])
 
     def _add_phase(self, record: dict[str, Any]) -> None:
         nodeid = record["nodeid"]

@@ -87,6 +87,8 @@ def _explanation(judged: Judged, runs: Sequence[bool], low: float, high: float) 
         "resource": "It passes on a calm machine, and fails while other processes keep the processors busy.",
         "undecided": f"It failed in {share}; the budget ended before it was known what that depends on.",
     }
+    if judged.worst.parallel:
+        return f"It passes alone and in one process, and failed while several workers ran: {share}."
     if judged.setters:
         return f"It passes only after {_names(judged.setters)}, and fails alone."
     return texts[judged.kind]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import re
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from itertools import islice
 
 from savepoint_ci.rerun.judge import Judged, judge
 from savepoint_ci.rerun.laboratory import Laboratory
 from savepoint_ci.rerun.minimize import Undecided
-from savepoint_ci.rerun.plan import ENOUGH, ENOUGH_FOR_CHANGED, far_zone, search
+from savepoint_ci.rerun.plan import ENOUGH, ENOUGH_FOR_CHANGED, HEAD, far_zone, search
 from savepoint_ci.rerun.ran import Ran
 from savepoint_ci.rerun.variation import FILE_ORDER, shell_command
 
@@ -59,7 +61,8 @@ class Search:
                 started()
             self.examine(plain)
             self._vary(first(plain.tests), seed=seed, load=load, enough=ENOUGH_FOR_CHANGED)
-            self._vary(plain.tests, seed=seed, load=load, enough=ENOUGH)
+            parallel = self.laboratory.parallel is not None
+            self._vary(plain.tests, seed=seed, load=load, enough=ENOUGH, parallel=parallel)
             self.complete = True
 
     def changed(self, seen: Ran, tests: Sequence[str], *, seed: int, load: int) -> None:
@@ -69,10 +72,14 @@ class Search:
             self._vary(tests, seed=seed, load=load, enough=ENOUGH_FOR_CHANGED)
             self.complete = True
 
-    def _vary(self, tests: Sequence[str], *, seed: int, load: int, enough: int) -> None:
+    def _vary(self, tests: Sequence[str], *, seed: int, load: int, enough: int, parallel: bool = False) -> None:
         zone = far_zone(datetime.now(timezone.utc))
+        variations = search(tests, seed=seed, load=load, zone=zone, parallel=parallel) if tests else iter(())
         self.quiet = 0
-        for variation in search(tests, seed=seed, load=load, zone=zone) if tests else ():
+        # What finds most runs before anything is examined, because that takes many runs.
+        for ran in [self.laboratory.run(variation) for variation in islice(variations, HEAD)]:
+            self.examine(ran)
+        for variation in variations:
             if self.quiet >= enough or {each.nodeid for each in self.judged} >= set(tests):
                 break
             self.quiet += 1
@@ -84,7 +91,8 @@ class Search:
         known = {each.nodeid for each in self.judged}
         failures = {**seen.failures, **dict.fromkeys(seen.stuck, "did not end")}
         new = {nodeid: message for nodeid, message in failures.items() if nodeid not in known}
-        if new or seen is plain:
+        # A run that fell at collection has no test that failed, and a cause all the same.
+        if new or seen is plain or (seen.findings and not seen.tests):
             self.telling.append(seen)
             self.quiet = 0
         hints: list[str] = []
@@ -95,9 +103,12 @@ class Search:
 
     def _with_command(self, judged: Judged) -> Judged:
         """The same with a line for a shell, tried as often as a failure of its rate needs to be seen."""
-        line = shell_command(judged.worst, arguments=self.arguments)
+        processes = self.laboratory.processes(judged.worst)
+        line = shell_command(judged.worst, arguments=[*self.arguments, *processes])
         if len(line) > _LONGEST_COMMAND:
             return judged
+        if judged.kind == "undecided" or shutil.which("sh") is None:
+            return replace(judged, command=line)
         runs = self.outcomes(judged.nodeid)
         rate = sum(runs) / max(len(runs), 1)
         # What depends on nothing but chance needs several tries; all else fails whenever it is called.

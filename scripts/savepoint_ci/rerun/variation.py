@@ -25,6 +25,7 @@ class Variation:
     :param load: processes that keep the processors busy while tests run.
     :param zone: the local time zone; empty leaves it.
     :param session_loop: one event loop for all tests and fixtures.
+    :param parallel: with the workers that the project uses otherwise, not in one process.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Variation:
     load: int = 0
     zone: str = ""
     session_loop: bool = False
+    parallel: bool = False
 
     def of(self, tests: Sequence[str], name: str = "") -> Variation:
         """The same circumstances with other tests."""
@@ -41,7 +43,7 @@ class Variation:
     @property
     def is_plain(self) -> bool:
         """Whether nothing but the tests and their order differs."""
-        return not (self.load or self.zone or self.session_loop)
+        return not (self.load or self.zone or self.session_loop or self.parallel)
 
     @property
     def environment(self) -> dict[str, str]:

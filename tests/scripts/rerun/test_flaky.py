@@ -11,20 +11,6 @@ import pytest
 
 pytestmark = pytest.mark.e2e
 
-ORDER = """
-seen = []
-
-def test_empty(): assert not seen
-def test_fills(): seen.append(1)
-def test_needs(): assert seen
-def test_stable(): pass
-"""
-CIRCUMSTANCES = """
-import datetime, os, random, time
-
-def test_chance(): assert random.random() < 0.5
-def test_zone(): assert abs(datetime.datetime.now() - datetime.datetime.utcnow()) < datetime.timedelta(hours=6)
-"""
 ROWS = """
 import os
 import pytest, pytest_asyncio
@@ -59,39 +45,14 @@ def verdicts(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {each["nodeid"].rpartition("::")[2]: each for each in report["verdicts"]}
 
 
-def test_victim_polluter_and_setter_are_told_apart_each_with_a_command_that_was_seen_to_fail(observer):
-    observer.write(test_it=ORDER)
-    done = observer.call("flaky", "--budget", "120s", "--", "-p", "no:randomly")
-    found = verdicts(observer.report)
-    assert (done.returncode, observer.report["result"]) == (4, "gate"), done.stdout
-    assert {name: (each["verdict"], each["polluter"], each["setter"]) for name, each in found.items()} == {
-        "test_empty": ("order-dependent", "test_it.py::test_fills", None),
-        "test_needs": ("order-dependent", None, "test_it.py::test_fills"),
-    }
-    assert all(each["reproduced"] for each in found.values())
-    assert found["test_empty"]["command"].endswith("test_it.py::test_fills test_it.py::test_empty")
-    (finding,) = observer.report["findings"]
-    assert (finding["cause"], finding["culprit"]["line"]) == ("state.depends_on_earlier_test", 6)
-    assert observer.outcomes == dict.fromkeys(["test_empty", "test_fills", "test_needs", "test_stable"], "passed")
-
-
-def test_chance_and_zone_are_told_apart(observer):
-    observer.environ["TZ"] = "UTC"
-    observer.write(test_it=CIRCUMSTANCES)
-    done = observer.call("flaky", "--budget", "120s")
-    found = verdicts(observer.report)
-    assert {name: each["verdict"] for name, each in found.items()} == {"test_chance": "flaky", "test_zone": "time"}, done.stdout
-    assert found["test_zone"]["command"].startswith("TZ=Etc/GMT")
-    low, high = found["test_chance"]["interval"]
-    assert 0 < low < 50 < high < 100
-
-
 def test_rows_that_stay_are_the_databases_state_and_the_callers_database_stays_as_it_was(observer, database):
     observer.environ["DATABASE_URL"] = database
     observer.write(test_it=ROWS)
     done = observer.call("flaky", "--budget", "120s", "--", "-p", "no:randomly")
     found = verdicts(observer.report)["test_nobody_yet"]
     assert (found["verdict"], found["polluter"]) == ("database-state", "test_it.py::test_join"), done.stdout
+    assert found["reproduced"]
+    assert (done.returncode, observer.report["result"]) == (4, "gate")
     assert [each["cause"] for each in observer.report["findings"]] == ["state.rows_leaked"]
     assert asyncio.run(_tables(database)) == 0
 
@@ -107,6 +68,6 @@ def test_budget_is_kept_also_by_a_test_that_hangs_in_another_order(observer):
     observer.write(test_it="import threading\ndone = []\ndef test_sets(): done.append(1)\n"
                            "def test_waits():\n    while not done: threading.Event().wait(1)\n")  # fmt: skip
     start = time.monotonic()
-    observer.call("flaky", "--budget", "30s", "--", "-p", "no:randomly")
-    assert time.monotonic() - start < 36
+    observer.call("flaky", "--budget", "50s", "--", "-p", "no:randomly")
+    assert time.monotonic() - start < 56
     assert "test_waits" in verdicts(observer.report)

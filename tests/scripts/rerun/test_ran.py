@@ -27,6 +27,11 @@ def test_what_ran_before_a_test_is_what_its_own_worker_ran():
     assert (ran.before("b"), ran.before("x")) == (("a",), ())
 
 
+def test_a_worker_may_begin_a_test_before_its_last_one_is_reported():
+    lines = [started("a"), started("b"), *phases("a", "passed", "passed", "passed"), *phases("b", "passed", "passed", "passed")]
+    assert read_run(lines, FILE_ORDER).tests == ("a", "b")
+
+
 def test_a_test_that_had_begun_when_the_run_was_ended_is_stuck():
     lines = [started("a"), *phases("a", "passed", "passed", "passed"), started("b"), *phases("b", "passed")]
     assert read_run(lines, FILE_ORDER, hung=True).stuck == ("b",)

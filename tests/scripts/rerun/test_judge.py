@@ -1,0 +1,95 @@
+"""What a failure depends on, found out by running real suites again and again."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from pytest_savepoint.diagnosis.comparison import Compared, explain
+from savepoint_ci.rerun.judge import Judged, judge
+from savepoint_ci.rerun.laboratory import Laboratory
+from savepoint_ci.rerun.variation import FILE_ORDER, Variation, shell_command
+
+pytestmark = pytest.mark.e2e
+
+SOURCE = Path(__file__).parents[3] / "fixtures_pkg" / "src"
+PLUGINS = ["-p", "no:randomly", "-p", "pytest_savepoint.plugin"]
+SUITE = """
+import datetime, random
+
+seen = []
+
+def test_empty(): assert not seen
+def test_other(): pass
+def test_fills(): seen.append(1)
+def test_another(): pass
+
+def test_needs(): assert seen
+def test_zone():
+    assert abs(datetime.datetime.now() - datetime.datetime.utcnow()) < datetime.timedelta(hours=6)
+def test_chance(): assert random.random() < 0.6
+def test_broken(): assert 1 == 2
+"""
+NAMES = ("empty", "other", "fills", "another", "needs", "zone", "chance", "broken")
+
+
+def nodeid(name: str) -> str:
+    return f"test_it.py::test_{name}"
+
+
+@pytest.fixture
+def laboratory(tmp_path):
+    project, scratch = tmp_path / "project", tmp_path / "scratch"
+    project.mkdir()
+    scratch.mkdir()
+    (project / "test_it.py").write_text(SUITE)
+    environment = {
+        "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])), "PYTHONPATH": str(SOURCE),
+        "SAVEPOINT_ISOLATION": "none", "TZ": "UTC",
+    }  # fmt: skip
+    return Laboratory(
+        command=[sys.executable, "-m", "pytest", *PLUGINS], single=[], parallel=None, project=project,
+        environment=environment, scratch=scratch, say=lambda ran: None,
+    )  # fmt: skip
+
+
+def judged(laboratory: Laboratory, name: str, variation: Variation) -> Judged:
+    plain = laboratory.run(FILE_ORDER.of([nodeid(each) for each in NAMES]))
+    return judge(laboratory, nodeid(name), laboratory.run(variation), plain)
+
+
+def test_the_polluter_among_others_is_found_and_its_command_fails(laboratory):
+    found = judged(laboratory, "empty", Variation("mixed", tuple(map(nodeid, ("other", "fills", "another", "empty"))), seed=5))
+    assert (found.kind, found.polluters) == ("order-dependent", (nodeid("fills"),))
+    command = shell_command(found.worst, arguments=PLUGINS)
+    assert command.endswith("pytest_savepoint.plugin test_it.py::test_fills test_it.py::test_empty")
+    assert laboratory.reproduces(command, nodeid("empty"))
+
+
+def test_the_test_without_which_another_fails_is_found_and_the_finding_is_at_the_victims_definition(laboratory):
+    found = judged(laboratory, "needs", Variation("alone", (nodeid("needs"),)))
+    assert (found.kind, found.setters) == ("order-dependent", (nodeid("fills"),))
+    (finding,) = explain(Compared(found.nodeid, (), found.setters, found.failing.facts, found.passing.facts))
+    assert (finding.cause, finding.culprit.line) == ("state.depends_on_earlier_test", 11)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "variation"),
+    [
+        ("zone", "time", Variation("zone", zone="Etc/GMT-14")),
+        ("broken", "broken", Variation("alone", (nodeid("broken"),))),
+    ],
+)
+def test_circumstances_are_told_from_breakage(laboratory, name, kind, variation):
+    found = judged(laboratory, name, variation)
+    assert found.kind == kind
+    assert found.worst.zone == variation.zone
+
+
+def test_chance_is_flaky_and_its_rate_is_measured(laboratory):
+    seeds = (Variation("alone", (nodeid("chance"),), seed=seed) for seed in range(100))
+    seen = next(ran for seed in seeds if (ran := laboratory.run(seed)).failures)
+    found = judge(laboratory, nodeid("chance"), seen, laboratory.run(FILE_ORDER.of([nodeid("chance")])))
+    assert found.kind == "flaky"
