@@ -27,7 +27,7 @@ def reproduction(report: Report, nodeids: Iterable[str]) -> str:
         if nodeid in proved and _is_one_plain_line(proved[nodeid]):
             return proved[nodeid]
     # A name with a line break or a control character would be another name, or another command, once it is pasted.
-    called = [each for each in nodeids if _is_one_plain_line(each) and not each.startswith("-") and "\\" not in each]
+    called = [each for each in nodeids if _is_one_plain_line(each) and not each.startswith("-")]
     line = ""
     for nodeid in called[:_TESTS]:
         longer = f"{line or 'pytest'} {shlex.quote(nodeid)}"
