@@ -158,7 +158,7 @@ COMMENTING = [origin for origin in ORIGINS if origin.comments]
 @pytest.mark.parametrize("origin", COMMENTING, ids=lambda origin: origin.name)
 def test_fault_at_any_request_leaves_one_right_comment(server, tmp_path, origin, fault):
     for number in range(MOST_REQUESTS):
-        poster = Poster(server, origin, SAMPLES["failures"], tmp_path)
+        poster = Poster(server, origin, SAMPLES["green"], tmp_path)
         server.faults.append(FAULTS[fault](number))
         assert poster.post().outcome == "comment"
         poster.check()
@@ -167,7 +167,7 @@ def test_fault_at_any_request_leaves_one_right_comment(server, tmp_path, origin,
 @pytest.mark.parametrize("origin", COMMENTING, ids=lambda origin: origin.name)
 def test_poster_killed_at_any_request_leaves_at_most_one_comment_and_the_next_one_is_right(server, tmp_path, origin):
     for number in range(1, MOST_REQUESTS + 1):
-        poster = Poster(server, origin, SAMPLES["failures"], tmp_path)
+        poster = Poster(server, origin, SAMPLES["green"], tmp_path)
         poster.post(killed_at=number)
         assert len(server.bodies()) <= 1
         poster.post()
