@@ -27,9 +27,9 @@ OpenPage = Callable[..., Opened]
 
 @contextmanager
 def opener() -> Iterator[OpenPage]:
-    """A function that opens an address in a fresh context of one Chromium."""
+    """A function that opens an address in a fresh context of one browser: Debian calls it chromium, others google-chrome."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium") or shutil.which("google-chrome"))
 
         def open_page(url: str, *, width: int = 1200, colours: Literal["light", "dark"] = "light") -> Opened:
             page = browser.new_context(color_scheme=colours, viewport={"width": width, "height": 900}).new_page()
