@@ -85,3 +85,12 @@ def test_hostile_text_is_text_in_it(schema):
 def test_surer_findings_are_errors():
     results = json.loads(sarif([finding(confidence=0.95), finding(confidence=0.8)]))["runs"][0]["results"]
     assert [each["level"] for each in results] == ["error", "warning"]
+
+
+def test_run_writes_it_beside_the_report(observer, schema):
+    observer.write(test_one="def test_passes():\n    assert True\n")
+    done = observer.call("run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    log = json.loads((observer.project / ".savepoint" / "findings.sarif").read_bytes())
+    jsonschema.validate(log, schema)
+    assert log["runs"][0]["results"] == []
