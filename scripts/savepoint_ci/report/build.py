@@ -2,39 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import get_args
 
-import msgspec
 from pytest_savepoint.settings import Settings
 
-from savepoint_ci.report.evidence import (
-    Collected,
-    Crash,
-    Finished,
-    Found,
-    PhaseLine,
-    Record,
-    Served,
-    Session,
-    Unreadable,
-    Warned,
-    read_evidence,
-)
+from savepoint_ci.report.evidence import Served, read_evidence
+from savepoint_ci.report.fitting import MOST, fit_line, fit_seconds, fit_text
 from savepoint_ci.report.model import (
-    LINE_LIMIT,
-    TEXT_LIMIT,
     Count,
     Coverage,
     Database,
     Failure,
-    Finding,
     Gate,
-    Phase,
-    PhaseError,
     Report,
     Result,
     Run,
@@ -42,15 +24,12 @@ from savepoint_ci.report.model import (
     TestResult,
     Verdict,
 )
-from savepoint_ci.report.outcomes import TestRecord
-from savepoint_ci.report.text import clean_block, clean_line, cut
+from savepoint_ci.report.seen import Seen
 
 __all__ = ["build_report", "decide_gates"]
 
 _DATABASE_STEPS = ("provision", "migrate", "server")
-_ISOLATIONS = ("savepoint", "rows", "clone", "none")
-_MOST = 10_000_000
-_FAR_FUTURE = 1e11  # seconds since the epoch; evidence may say anything
+_MOST_WARNINGS = 1_000
 _INTERRUPTED = (2, 130, -2, -15)
 """pytest's own code for Ctrl-C, the shell's, and the signals INT and TERM."""
 
@@ -80,7 +59,7 @@ def build_report(
     :param searched: reruns looked for tests that are not stable, and one that was found fails the gate `stability`.
     :param warnings: what the steps want to be said.
     """
-    seen = _Seen()
+    seen = Seen()
     for record in read_evidence(evidence):
         seen.add(record)
     first = min((record.start for record in seen.tests.values() if record.start is not None), default=None)
@@ -90,115 +69,20 @@ def build_report(
     if searched:
         gates = (*gates, _stability(tests, verdicts))
     ended = seen.finished if pytest_exit is None else pytest_exit
+    said = (*warnings, *seen.warnings(ended), *gate_warnings)
     return Report(
         result=_result(counts, gates, failure, ended, tests),
         counts=counts,
-        run=_clean_run(replace(run, python=seen.session.python, workers=min(max(seen.session.workers, 0), _MOST))),
+        run=_clean_run(replace(run, python=seen.session.python, workers=min(max(seen.session.workers, 0), MOST))),
         tests=tests,
         findings=tuple(seen.findings),
         verdicts=tuple(_clean_verdict(each) for each in verdicts),
         coverage=coverage,
         database=_database(seen.served, seen.isolation) if seen.served else None,
-        timing={name: _seconds(value) for name, value in (timing or {}).items()},
+        timing={name: fit_seconds(value) for name, value in (timing or {}).items()},
         gates=gates,
-        failure=failure and Failure(step=failure.step, message=_text(failure.message)),
-        warnings=tuple(_text(each) for each in (*warnings, *seen.warnings(ended), *gate_warnings)),
-    )
-
-
-@dataclass
-class _Seen:
-    session: Session = field(default_factory=Session)
-    collected: int = 0
-    served: Served | None = None
-    tests: dict[str, TestRecord] = field(default_factory=dict)
-    isolation: Counter[str] = field(default_factory=Counter)
-    findings: list[Finding] = field(default_factory=list)
-    finished: int | None = None
-    unreadable: int = 0
-    _warnings: list[str] = field(default_factory=list)
-
-    def add(self, record: Record | Unreadable) -> None:  # noqa: C901 - one case per kind of line
-        match record:
-            case Session():
-                self.session = record
-            case Collected(total=total):
-                self.collected = max(self.collected, min(total, _MOST))
-            case Served():
-                self.served = record
-            case PhaseLine(when="collect", outcome="passed" | "rerun"):
-                pass
-            case PhaseLine():
-                isolation = record.isolation if record.isolation in _ISOLATIONS else "other" if record.isolation else ""
-                if isolation and record.when == "teardown":
-                    self.isolation[isolation] += 1
-                self._test(record.nodeid).add(
-                    record.when,
-                    record.outcome,
-                    worker=_line(record.worker),
-                    start=record.start if 0 < record.start < _FAR_FUTURE else None,
-                    duration=_seconds(record.duration),
-                    xfail=record.xfail,
-                    error=_phase_error(record) if record.outcome == "failed" else None,
-                    isolation=isolation,
-                )
-            case Crash(worker=worker, nodeid=nodeid):
-                message = _line(f"worker {worker or '?'} died")
-                self._warnings.append(f"{message} while it ran {nodeid}." if nodeid else f"{message}.")
-                if nodeid:
-                    self._test(nodeid).crash(_line(worker), message)
-            case Found():
-                self._add_finding(record)
-            case Warned(text=text):
-                self._warnings.append(text)
-            case Finished(exit=code):
-                self.finished = code
-            case Unreadable():
-                self.unreadable += 1
-
-    def warnings(self, ended: int | None) -> list[str]:
-        texts = list(self._warnings)
-        if self.unreadable:
-            texts.append(f"{self.unreadable} line(s) of evidence could not be read; their tests count as not run.")
-        if self.finished is None and ended is not None:
-            how = f"was ended by signal {-ended}" if ended < 0 else f"ended with exit code {ended}"
-            texts.append(f"pytest {how} before it had finished; tests without a result count as not run.")
-        return texts
-
-    def _test(self, nodeid: str) -> TestRecord:
-        nodeid = _line(nodeid)
-        return self.tests.setdefault(nodeid, TestRecord(nodeid))
-
-    def _add_finding(self, record: Found) -> None:
-        try:
-            finding = msgspec.convert(
-                {
-                    "code": record.code,
-                    "cause": record.cause,
-                    "tests": [_line(nodeid) for nodeid in record.tests],
-                    "culprit": record.culprit
-                    and {name: _line(each) if isinstance(each, str) else each for name, each in record.culprit.items()},
-                    "explanation": _text(record.explanation),
-                    "fix": _text(record.fix),
-                    "confidence": record.confidence,
-                    "evidence": [_text(each) for each in record.evidence],
-                },
-                Finding,
-            )
-        except msgspec.ValidationError:
-            self.unreadable += 1
-        else:
-            self.findings.append(finding)
-
-
-def _phase_error(line: PhaseLine) -> PhaseError:
-    phase: Phase = line.when
-    return PhaseError(
-        phase=phase,
-        message=_line(line.message) or "no message",
-        text=_text(line.text),
-        path=_line(line.path) if line.path else None,
-        line=line.line if line.line and 0 < line.line <= 100_000_000 else None,
+        failure=failure and Failure(step=failure.step, message=fit_text(failure.message)),
+        warnings=tuple(fit_text(each) for each in said[:_MOST_WARNINGS]),
     )
 
 
@@ -260,25 +144,25 @@ def _stability(tests: tuple[TestResult, ...], verdicts: Sequence[Verdict]) -> Ga
 def _clean_verdict(verdict: Verdict) -> Verdict:
     return replace(
         verdict,
-        nodeid=_line(verdict.nodeid),
-        polluter=verdict.polluter and _line(verdict.polluter),
-        setter=verdict.setter and _line(verdict.setter),
-        explanation=_text(verdict.explanation),
-        command=_line(verdict.command),
+        nodeid=fit_line(verdict.nodeid),
+        polluter=verdict.polluter and fit_line(verdict.polluter),
+        setter=verdict.setter and fit_line(verdict.setter),
+        explanation=fit_text(verdict.explanation),
+        command=fit_line(verdict.command),
     )
 
 
 def _database(served: Served, isolation: Mapping[str, int]) -> Database:
     template = served.template
     return Database(
-        provider=_line(served.provider),
-        reason=_line(served.reason),
-        version=_line(served.version),
+        provider=fit_line(served.provider),
+        reason=fit_line(served.reason),
+        version=fit_line(served.version),
         template=Template(
-            fingerprint=_line(str(template.get("fingerprint") or template.get("name") or "")),
+            fingerprint=fit_line(str(template.get("fingerprint") or template.get("name") or "")),
             hit=template.get("hit") is True,
-            seconds=_seconds(template.get("seconds")),
-            source=_line(str(template.get("source") or "")),
+            seconds=fit_seconds(template.get("seconds")),
+            source=fit_line(str(template.get("source") or "")),
         )
         if template
         else None,
@@ -289,23 +173,9 @@ def _database(served: Served, isolation: Mapping[str, int]) -> Database:
 def _clean_run(run: Run) -> Run:
     return replace(
         run,
-        id=_line(run.id),
-        commit=_line(run.commit),
-        ref=_line(run.ref),
-        repository=_line(run.repository),
-        python=_line(run.python),
+        id=fit_line(run.id),
+        commit=fit_line(run.commit),
+        ref=fit_line(run.ref),
+        repository=fit_line(run.repository),
+        python=fit_line(run.python),
     )
-
-
-def _line(text: str) -> str:
-    return cut(clean_line(text), LINE_LIMIT)
-
-
-def _text(text: str) -> str:
-    return cut(clean_block(text), TEXT_LIMIT)
-
-
-def _seconds(value: object) -> float:
-    if isinstance(value, int | float) and math.isfinite(value) and 0 <= value <= 10_000_000:
-        return round(float(value), 6)
-    return 0.0

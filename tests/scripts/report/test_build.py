@@ -250,3 +250,12 @@ def test_failing_tests_come_before_a_failing_gate(build):
 
     assert report.result == "tests-failed"
     assert not report.gates[0].passed
+
+
+def test_flood_of_warnings_and_findings_still_makes_a_report_that_can_be_read(build):
+    warned = {"kind": "warning", "text": "again"}
+    found = {"kind": "finding", "code": "SP104", "cause": "loop.x", "tests": [TEST], "confidence": 1}
+    report = build(*[warned] * 1_500, *[found] * 10_500, FINISHED, pytest_exit=0)
+
+    assert len(parse_report(report_json(report)).findings) == 10_000
+    assert len(report.warnings) == 1_000

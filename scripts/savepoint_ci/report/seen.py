@@ -1,0 +1,136 @@
+"""The lines of the evidence, one after the other -> what is known of the run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import msgspec
+
+from savepoint_ci.report.evidence import (
+    Collected,
+    Crash,
+    Finished,
+    Found,
+    PhaseLine,
+    Record,
+    Served,
+    Session,
+    Unreadable,
+    Warned,
+)
+from savepoint_ci.report.fitting import MOST, fit_line, fit_seconds, fit_text
+from savepoint_ci.report.model import Finding, Phase, PhaseError
+from savepoint_ci.report.outcomes import TestRecord
+
+__all__ = ["Seen"]
+
+_ISOLATIONS = ("savepoint", "rows", "clone", "none")
+_FAR_FUTURE = 1e11  # seconds since the epoch; evidence may say anything
+_MOST_FINDINGS = 10_000
+
+
+@dataclass
+class Seen:
+    """What the evidence of one run says; `finished` is pytest's exit code, None when it never got there."""
+
+    session: Session = field(default_factory=Session)
+    collected: int = 0
+    served: Served | None = None
+    tests: dict[str, TestRecord] = field(default_factory=dict)
+    isolation: Counter[str] = field(default_factory=Counter)
+    findings: list[Finding] = field(default_factory=list)
+    finished: int | None = None
+    unreadable: int = 0
+    _warnings: list[str] = field(default_factory=list)
+
+    def add(self, record: Record | Unreadable) -> None:  # noqa: C901 - one case per kind of line
+        """Take one line of the evidence."""
+        match record:
+            case Session():
+                self.session = record
+            case Collected(total=total):
+                self.collected = max(self.collected, min(total, MOST))
+            case Served():
+                self.served = record
+            case PhaseLine(when="collect", outcome="passed" | "rerun"):
+                pass
+            case PhaseLine():
+                isolation = record.isolation if record.isolation in _ISOLATIONS else "other" if record.isolation else ""
+                if isolation and record.when == "teardown":
+                    self.isolation[isolation] += 1
+                self._test(record.nodeid).add(
+                    record.when,
+                    record.outcome,
+                    worker=fit_line(record.worker),
+                    start=record.start if 0 < record.start < _FAR_FUTURE else None,
+                    duration=fit_seconds(record.duration),
+                    xfail=record.xfail,
+                    error=_phase_error(record) if record.outcome == "failed" else None,
+                    isolation=isolation,
+                )
+            case Crash(worker=worker, nodeid=nodeid):
+                message = fit_line(f"worker {worker or '?'} died")
+                self._warnings.append(f"{message} while it ran {nodeid}." if nodeid else f"{message}.")
+                if nodeid:
+                    self._test(nodeid).crash(fit_line(worker), message)
+            case Found():
+                self._add_finding(record)
+            case Warned(text=text):
+                self._warnings.append(text)
+            case Finished(exit=code):
+                self.finished = code
+            case Unreadable():
+                self.unreadable += 1
+
+    def warnings(self, ended: int | None) -> list[str]:
+        """Return what is to be said about the evidence itself, and what it says.
+
+        :param ended: pytest's exit code, negative for the signal that ended it, None when it was not started.
+        """
+        texts = list(self._warnings)
+        if self.unreadable:
+            texts.append(f"{self.unreadable} line(s) of evidence could not be read; their tests count as not run.")
+        if self.finished is None and ended is not None:
+            how = f"was ended by signal {-ended}" if ended < 0 else f"ended with exit code {ended}"
+            texts.append(f"pytest {how} before it had finished; tests without a result count as not run.")
+        return texts
+
+    def _test(self, nodeid: str) -> TestRecord:
+        nodeid = fit_line(nodeid)
+        return self.tests.setdefault(nodeid, TestRecord(nodeid))
+
+    def _add_finding(self, record: Found) -> None:
+        try:
+            finding = msgspec.convert(
+                {
+                    "code": record.code,
+                    "cause": record.cause,
+                    "tests": [fit_line(nodeid) for nodeid in record.tests],
+                    "culprit": record.culprit
+                    and {
+                        name: fit_line(each) if isinstance(each, str) else each for name, each in record.culprit.items()
+                    },
+                    "explanation": fit_text(record.explanation),
+                    "fix": fit_text(record.fix),
+                    "confidence": record.confidence,
+                    "evidence": [fit_text(each) for each in record.evidence],
+                },
+                Finding,
+            )
+        except msgspec.ValidationError:
+            self.unreadable += 1
+        else:
+            if len(self.findings) < _MOST_FINDINGS:
+                self.findings.append(finding)
+
+
+def _phase_error(line: PhaseLine) -> PhaseError:
+    phase: Phase = line.when
+    return PhaseError(
+        phase=phase,
+        message=fit_line(line.message) or "no message",
+        text=fit_text(line.text),
+        path=fit_line(line.path) if line.path else None,
+        line=line.line if line.line and 0 < line.line <= 100_000_000 else None,
+    )
