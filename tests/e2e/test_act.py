@@ -16,10 +16,12 @@ from typing import Any
 
 import psutil
 import pytest
-from caller import LIMIT, ROOT, Caller, end
+from caller import LIMIT, REPOSITORY, ROOT, Caller, end
+from fake_actions import zipped
 from fake_github import TOKEN, FakeGitHub
 from pytest_savepoint.servers.container import our_containers
 from pytest_savepoint.servers.leftovers import living_servers
+from savepoint_ci.report.model import Report, Run, report_json
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("act")]
 
@@ -219,6 +221,32 @@ def test_a_failing_suite_is_commented_on_and_fails_the_job_at_its_end(counter: C
     assert (job.output("result"), job.output("failed"), job.output("passed")) == ("tests-failed", "1", "4")
     assert job.output("comment-url").startswith("https://github.com/")
     assert "test_that_fails" in body
+    assert TOKEN not in job.log
+
+
+def test_the_second_workflow_comments_on_the_pull_request_of_a_fork(counter: Caller) -> None:
+    counter.use(SAMPLES / "forks-comment.yml")
+    commit = "f" * 40
+    with FakeGitHub() as github:
+        github.add_pull_request(7, branch="topic", sha=commit, owner="stranger")
+        run = github.actions.add_run(
+            event="pull_request", branch="topic", sha=commit, repository="stranger/Hello-World"
+        )
+        report = Report(
+            result="green",
+            counts={"total": 3, "passed": 3},
+            run=Run(id=str(run["id"]), commit=commit, repository=REPOSITORY),
+        )
+        github.actions.add_artifact(run, "savepoint", zipped(report_json=report_json(report)))
+        job = counter.act(
+            "--env", f"GITHUB_API_URL={github.url}", "--env", f"GITHUB_GRAPHQL_URL={github.url}/graphql",
+            "--secret", f"GITHUB_TOKEN={TOKEN}", event={"workflow_run": run},
+        )  # fmt: skip
+        bodies = github.bodies()
+    assert github.violations == []
+    assert job.exit == 0, job.log
+    assert len(bodies) == 1, job.log
+    assert "3 tests passed" in bodies[0]
     assert TOKEN not in job.log
 
 

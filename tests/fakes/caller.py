@@ -64,26 +64,28 @@ class Caller:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(workflow, target)
 
-    def act(self, *arguments: str, base: str = "") -> Job:
+    def act(self, *arguments: str, base: str = "", event: dict[str, Any] | None = None) -> Job:
         """Commit everything and run the pull request's workflows to their end.
 
         :param base: the commit that the pull request is made against; empty takes the one before.
+        :param event: another event, as GitHub describes it; its first key is its name.
         """
-        process = self.start_act(*arguments, base=base)
+        process = self.start_act(*arguments, base=base, event=event)
         try:
             log, _ = process.communicate(timeout=LIMIT)
         except subprocess.TimeoutExpired:
             pytest.fail(f"act did not end within {LIMIT} s:\n{end(process, signal.SIGKILL)}")
         return Job(process.returncode, log, self.artifacts)
 
-    def start_act(self, *arguments: str, base: str = "") -> subprocess.Popen[str]:
+    def start_act(self, *arguments: str, base: str = "", event: dict[str, Any] | None = None) -> subprocess.Popen[str]:
         """The same, without waiting for the end."""
         head = self.commit()
-        event = self.folder.parent / "event.json"
-        event.write_text(json.dumps(pull_request_event(base=base or head, head=head)))
+        event = event or pull_request_event(base=base or head, head=head)
+        file = self.folder.parent / "event.json"
+        file.write_text(json.dumps(event))
         command = [
-            "act", "pull_request", "--platform", "ubuntu-latest=-self-hosted", "--pull=false", "--action-offline-mode",
-            "--action-cache-path", str(self.folder.parent / "act"), "--eventpath", str(event),
+            "act", next(iter(event)), "--platform", "ubuntu-latest=-self-hosted", "--pull=false", "--action-offline-mode",
+            "--action-cache-path", str(self.folder.parent / "act"), "--eventpath", str(file),
             *self._local_repositories(), *arguments,
         ]  # fmt: skip
         return subprocess.Popen(

@@ -68,6 +68,13 @@ def server() -> Iterator[FakeGitHub]:
         yield fake
 
 
+@pytest.fixture(scope="module")
+def unchecked() -> Iterator[FakeGitHub]:
+    """The same for requests that the tests of all situations have checked already."""
+    with FakeGitHub(checked=False) as fake:
+        yield fake
+
+
 class Poster:
     """A run's comment step against the fake, as often as one likes."""
 
@@ -156,31 +163,31 @@ COMMENTING = [origin for origin in ORIGINS if origin.comments]
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("origin", COMMENTING, ids=lambda origin: origin.name)
-def test_fault_at_any_request_leaves_one_right_comment(server, tmp_path, origin, fault):
+def test_fault_at_any_request_leaves_one_right_comment(unchecked, tmp_path, origin, fault):
     for number in range(MOST_REQUESTS):
-        poster = Poster(server, origin, SAMPLES["green"], tmp_path)
-        server.faults.append(FAULTS[fault](number))
+        poster = Poster(unchecked, origin, SAMPLES["green"], tmp_path)
+        unchecked.faults.append(FAULTS[fault](number))
         assert poster.post().outcome == "comment"
         poster.check()
 
 
 @pytest.mark.parametrize("origin", COMMENTING, ids=lambda origin: origin.name)
-def test_poster_killed_at_any_request_leaves_at_most_one_comment_and_the_next_one_is_right(server, tmp_path, origin):
+def test_poster_killed_at_any_request_leaves_at_most_one_comment_and_the_next_one_is_right(unchecked, tmp_path, origin):
     for number in range(1, MOST_REQUESTS + 1):
-        poster = Poster(server, origin, SAMPLES["green"], tmp_path)
+        poster = Poster(unchecked, origin, SAMPLES["green"], tmp_path)
         poster.post(killed_at=number)
-        assert len(server.bodies()) <= 1
+        assert len(unchecked.bodies()) <= 1
         poster.post()
         poster.check()
 
 
 @pytest.mark.parametrize("status", [500, 0])
 @pytest.mark.parametrize("origin", COMMENTING, ids=lambda origin: origin.name)
-def test_outage_is_a_reason_and_no_exception(server, tmp_path, origin, status):
-    poster = Poster(server, origin, SAMPLES["green"], tmp_path)
-    before = server.bodies()
-    server.faults = [Fault("GET", status, times=999)]
+def test_outage_is_a_reason_and_no_exception(unchecked, tmp_path, origin, status):
+    poster = Poster(unchecked, origin, SAMPLES["green"], tmp_path)
+    before = unchecked.bodies()
+    unchecked.faults = [Fault("GET", status, times=999)]
     publication = poster.post()
     assert publication.outcome == "summary only"
     assert publication.reason
-    assert server.bodies() == before
+    assert unchecked.bodies() == before
