@@ -23,7 +23,7 @@ def test_fault_in_pyproject_is_named_with_its_source(tool):
 def test_pytest_arguments_are_refused_where_no_suite_runs(tool):
     done = tool.call("report", "--", "-k", "one")
     assert done.returncode == 2
-    assert "arguments for pytest (after --) go to run and test, not to report" in done.stderr
+    assert "arguments for pytest (after --) go to run, test, flaky, plan, not to report" in done.stderr
 
 
 def test_settings_are_shown_with_their_source_and_secrets_are_not(tool):
