@@ -126,7 +126,8 @@ def _replace_texts(report: Report, line: Callable[[], str], long: Callable[[], s
         ),
         failure=report.failure and replace(report.failure, message=long()),
         quarantined=tuple(
-            replace(test, nodeid=line(), reason=line(), owner=line(), expires=line()) for test in report.quarantined
+            replace(test, nodeid=f"other {line()}", reason=line(), owner=line(), expires=line())
+            for test in report.quarantined
         ),
         silenced=tuple(replace(each, reason=line()) for each in report.silenced),
         warnings=(long(), line()),

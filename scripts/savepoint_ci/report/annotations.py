@@ -12,6 +12,7 @@ from typing import Literal
 
 from pytest_savepoint.diagnosis import Finding as DoctorFinding
 
+from savepoint_ci.report.broken import broken_tests
 from savepoint_ci.report.headline import plural
 from savepoint_ci.report.model import Finding, Report
 from savepoint_ci.report.paths import workspace_path
@@ -67,7 +68,7 @@ def _causes(report: Report) -> Iterator[_Mark]:
         if not gate.passed:
             actual = "unknown" if gate.actual is None else f"{gate.actual:.2f} %"
             yield _Mark("error", f"{gate.name} gate", f"{actual}; {gate.wanted:g} % is wanted.", None, None)
-    broken = {test.nodeid for test in report.tests if test.phase_errors}
+    broken = {test.nodeid for test in broken_tests(report)}
     for finding in report.findings:
         culprit = finding.culprit
         yield _Mark(
@@ -86,8 +87,8 @@ def _finding_message(finding: Finding) -> str:
 
 def _failing_lines(report: Report) -> Iterator[_Mark]:
     explained = {nodeid for finding in report.findings for nodeid in finding.tests}
-    for test in sorted(report.tests, key=lambda test: test.nodeid in explained):
-        for error in test.phase_errors if test.outcome in ("failed", "error") else ():
+    for test in sorted(broken_tests(report), key=lambda test: test.nodeid in explained):
+        for error in test.phase_errors:
             yield _Mark("error", f"{test.nodeid} ({error.phase})", error.message, error.path, error.line)
 
 

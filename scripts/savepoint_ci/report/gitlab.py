@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from savepoint_ci.report.broken import broken_tests
 from savepoint_ci.report.model import Report
 from savepoint_ci.report.paths import workspace_path
 from savepoint_ci.report.text import clean_line, cut
@@ -23,7 +24,8 @@ def code_quality(report: Report, *, project: str = "") -> str:
 
 
 def _issues(report: Report, project: str) -> Iterator[dict[str, Any]]:
-    broken = {test.nodeid for test in report.tests if test.outcome in ("failed", "error")}
+    tests = broken_tests(report)
+    broken = {test.nodeid for test in tests}
     for finding in report.findings:
         path = workspace_path(finding.culprit.path, project) if finding.culprit else None
         if finding.culprit and path:
@@ -31,8 +33,8 @@ def _issues(report: Report, project: str) -> Iterator[dict[str, Any]]:
             text = f"{finding.explanation} Fix: {finding.fix}" if finding.fix else finding.explanation
             name = f"{finding.code} {finding.cause}"
             yield _issue(name, text, severity, path, finding.culprit.line, same=(name, path, finding.culprit.name))
-    for test in report.tests:
-        for error in test.phase_errors if test.nodeid in broken else ():
+    for test in tests:
+        for error in test.phase_errors:
             if path := workspace_path(error.path, project):
                 text = f"{test.nodeid} ({error.phase}): {error.message}"
                 yield _issue("test", text, "major", path, error.line, same=(test.nodeid, error.phase, path))

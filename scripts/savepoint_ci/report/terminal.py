@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from savepoint_ci.report.broken import broken_tests
 from savepoint_ci.report.headline import (
     coverage_text,
     database_text,
@@ -64,7 +65,7 @@ def _finding(finding: Finding) -> Iterator[str]:
 
 
 def _failing_tests(report: Report) -> Iterator[str]:
-    broken = [test for test in report.tests if test.phase_errors and test.outcome in ("failed", "error")]
+    broken = [test for test in broken_tests(report) if test.phase_errors]
     for test in broken[:_FAILURES]:
         for error in test.phase_errors:
             phase = "" if error.phase == "call" else f" ({error.phase})"

@@ -74,6 +74,14 @@ def test_line_outside_of_the_repository_is_left_out(path):
     assert json.loads(code_quality(outside)) == []
 
 
+def test_test_in_quarantine_marks_no_line_as_broken():
+    report = SAMPLES["green_with_quarantine"]
+
+    assert json.loads(code_quality(report)) == []
+    assert printed(report, "github") == ""
+    assert printed(report, "text").startswith("in quarantine until 2026-12-01: ")
+
+
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("name", ["green", "findings", "database"])
 def test_every_situation_has_every_form(form, name):

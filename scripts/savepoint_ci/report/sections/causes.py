@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from savepoint_ci.report.broken import broken_tests
 from savepoint_ci.report.headline import plural
 from savepoint_ci.report.markup import code, fence, prose, summary_code
 from savepoint_ci.report.model import Culprit, Finding, PhaseError, Report, Standing, TestResult
@@ -32,7 +33,7 @@ def causes(report: Report, detail: Detail) -> str:
     """Return a card for each finding; those that broke a test come first."""
     if not report.findings or not detail.findings:
         return ""
-    broken = {test.nodeid: test for test in _broken(report)}
+    broken = {test.nodeid: test for test in broken_tests(report)}
     ordered = sorted(report.findings, key=lambda finding: broken.keys().isdisjoint(finding.tests))
     return "\n\n".join(_card(report, finding, broken, detail) for finding in ordered[: detail.findings])
 
@@ -53,7 +54,7 @@ def failing_tests(report: Report, detail: Detail) -> str:
 def unexplained(report: Report, detail: Detail) -> list[TestResult]:
     """Return the broken tests that belong to none of the findings that are shown."""
     explained = {nodeid for finding in report.findings for nodeid in finding.tests} if detail.findings else set()
-    return [test for test in _broken(report) if test.nodeid not in explained]
+    return [test for test in broken_tests(report) if test.nodeid not in explained]
 
 
 def _card(report: Report, finding: Finding, broken: Mapping[str, TestResult], detail: Detail) -> str:
@@ -103,16 +104,12 @@ def _place(culprit: Culprit) -> str:
     return code(f"{culprit.path}{line}") + name
 
 
-def _broken(report: Report) -> list[TestResult]:
-    return [test for test in report.tests if test.outcome in ("failed", "error")]
-
-
 def _standing_by_test(report: Report) -> dict[str, Standing]:
     """The standing of each broken test; one that always passed until now is as new as one that was never seen."""
     if not report.history or not report.history.runs:
         return {}
     known = {test.nodeid: test.standing for test in report.history.tests}
-    return {test.nodeid: known.get(test.nodeid) or "new" for test in _broken(report)}
+    return {test.nodeid: known.get(test.nodeid) or "new" for test in broken_tests(report)}
 
 
 def _failing_test(test: TestResult, detail: Detail, standing: Standing | None) -> str:

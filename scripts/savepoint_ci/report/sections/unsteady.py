@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from savepoint_ci.report.broken import broken_tests
 from savepoint_ci.report.headline import plural
 from savepoint_ci.report.markup import code
 from savepoint_ci.report.model import Report, TestHistory, Verdict
@@ -31,7 +32,7 @@ def unsteady(report: Report, detail: Detail) -> str:
     if rest := len(tests) - len(lines):
         lines.append(f"- and {plural(rest, 'test')} more")
     listed = "\n".join(lines)
-    broken = {test.nodeid for test in report.tests if test.outcome in ("failed", "error")}
+    broken = {test.nodeid for test in broken_tests(report)}
     if verdicts or broken.intersection(tests):
         return f"#### Flaky tests\n\n{listed}"
     title = f"{plural(len(tests), 'test')} known to be flaky passed this time"
