@@ -30,11 +30,11 @@ def standings(report: Report) -> str:
 
 
 def causes(report: Report, detail: Detail) -> str:
-    """Return a card for each finding; those that broke a test come first."""
+    """Return a card for each finding; those that broke most tests come first."""
     if not report.findings or not detail.findings:
         return ""
     broken = {test.nodeid: test for test in broken_tests(report)}
-    ordered = sorted(report.findings, key=lambda finding: broken.keys().isdisjoint(finding.tests))
+    ordered = sorted(report.findings, key=lambda finding: -len(broken.keys() & set(finding.tests)))
     return "\n\n".join(_card(report, finding, broken, detail) for finding in ordered[: detail.findings])
 
 
