@@ -24,6 +24,7 @@ from pytest_savepoint.loops.tasks import Tasks
 
 __all__ = ["Connections"]
 
+_LINES = 8
 _ASSIGNED = re.compile(r"^\s*(?:self\.)?(\w+)\s*(?::[^=]+)?=[^=]")
 
 
@@ -307,9 +308,10 @@ class Connections:
 
     def _checkout(self, pool: Any, frame: Any, born: Fact | None) -> _Checkout:
         task = _current_task()
+        sites, fixture = self._caller.look(frame, _LINES)
         fact = {
-            "sites": self._caller.stack(frame),
-            "fixture": self._caller.fixture(frame),
+            "sites": sites,
+            "fixture": fixture,
             "test": self._recorder.test,
             "when": self._recorder.when,
             "connection": born and born["connection"],

@@ -51,6 +51,7 @@ class Caller:
     def __init__(self, root: Path) -> None:
         self._root = str(root) + os.sep
         self._known: dict[str, bool] = {}
+        self._sources: dict[tuple[str, int], list[str]] = {}
         self._fixtures: dict[CodeType, Fact] = {}
 
     def owns(self, filename: str) -> bool:
@@ -100,6 +101,21 @@ class Caller:
                     break
         return sites
 
+    def look(self, frame: FrameType | None, limit: int) -> tuple[list[Fact], Fact | None]:
+        """The caller's lines from this frame outwards, and the fixture inside whose function it runs, in one walk."""
+        sites: list[Fact] = []
+        fixture = None
+        known = self._known
+        for each in walk(frame):
+            code = each.f_code
+            if known.get(code.co_filename) is not False and self.owns(code.co_filename):
+                if len(sites) < limit:
+                    sites.append(self._site(each))
+                fixture = fixture or self._fixtures.get(code)
+                if fixture is not None and len(sites) == limit:
+                    break
+        return sites, fixture
+
     def fixture(self, frame: FrameType | None) -> Fact | None:
         """The fixture inside whose function this frame runs."""
         for each in walk(frame):
@@ -112,10 +128,14 @@ class Caller:
 
     def function(self, code: CodeType, limit: int = 80) -> Fact:
         """A function's first line, decorators included, and its source as far as `limit` lines."""
-        try:
-            lines = inspect.getsource(code).splitlines()
-        except (OSError, TypeError, IndentationError, SyntaxError):
-            lines = []
+        key = code.co_filename, code.co_firstlineno
+        lines = self._sources.get(key)
+        if lines is None:
+            try:
+                lines = inspect.getsource(code).splitlines()
+            except (OSError, TypeError, IndentationError, SyntaxError):
+                lines = []
+            self._sources[key] = lines
         return {
             "path": self.path(code.co_filename),
             "line": code.co_firstlineno,

@@ -46,16 +46,16 @@ class Growth:
     def look(self, test: str) -> None:
         """A test is over."""
         now = self._resident(), self._tasks(), self._connections()
+        last, self._last = self._last, now
+        if now[0] - last[0] < _WORTH_NOTING and now[1] <= last[1] and now[2] <= last[2]:
+            return
         if self._first is None:
             # The first one imports and connects what all the others use.
             self._first = now
         else:
-            more = [after - before for before, after in zip(self._last, now, strict=True)]
-            if more[0] >= _WORTH_NOTING or more[1] > 0 or more[2] > 0:
-                self._number += 1
-                entry = more[0], self._number, test, more[1], more[2]
-                (heapq.heappush if len(self._grown) < _KEPT else heapq.heappushpop)(self._grown, entry)
-        self._last = now
+            self._number += 1
+            entry = now[0] - last[0], self._number, test, now[1] - last[1], now[2] - last[2]
+            (heapq.heappush if len(self._grown) < _KEPT else heapq.heappushpop)(self._grown, entry)
 
     def _resident(self) -> int:
         # One open file for all tests: the kernel writes the numbers anew for each read.

@@ -116,9 +116,14 @@ def _loggers() -> list[tuple[str, logging.Logger]]:
     return [(name, logger) for name, logger in list(known.items()) if isinstance(logger, logging.Logger)]
 
 
+def _shown(value: Any) -> str:
+    """A plain value as people write it; of anything else the type, since its repr may take long."""
+    return repr(value)[:80] if value is None or isinstance(value, str | int | float) else f"a {type(value).__name__}"
+
+
 def _changes(before: Picture, after: Picture) -> list[tuple[str, str]]:
     changed = [
-        (f"context {variable.name}", repr(value)[:80])
+        (f"context {variable.name}", _shown(value))
         for variable, value in after[0].items()
         if before[0].get(variable, _MISSING) is not value
     ]

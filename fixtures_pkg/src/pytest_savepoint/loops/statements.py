@@ -24,6 +24,7 @@ __all__ = ["Statements"]
 
 _KEPT = 400
 _SENT = 20
+_LINES = 5
 _WRITES = re.compile(
     r"\s*(insert\s+into|update|delete\s+from|truncate(?:\s+table)?)\s+(?:only\s+)?\"?([\w.]+)", re.IGNORECASE
 )
@@ -199,7 +200,7 @@ class Statements:
     # -- both -----------------------------------------------------------------------------------------------------
     @harmless
     def _note(self, connection: int | None, sql: str, frame: Any, *, refreshes: bool = False) -> None:
-        stack = self._caller.stack(frame, 5)
+        stack, fixture = self._caller.look(frame, _LINES)
         task = _current_task()
         made = self._tasks.made(task)
         entry: Fact = {
@@ -207,7 +208,7 @@ class Statements:
             "sql": sql[:600],
             "site": stack[0] if stack else (made or {}).get("site"),
             "stack": stack,
-            "fixture": self._caller.fixture(frame),
+            "fixture": fixture,
             "task": made["task"]
             if made
             else f"thread {threading.get_ident()}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ class Watch:
         self.threads = Threads(recorder, self.caller)
         self.blocking = Blocking(recorder, self.caller)
         self.growth = Growth(recorder, self.tasks.count, self.connections.count)
+        self._fixtures: weakref.WeakKeyDictionary[Any, Fact | None] = weakref.WeakKeyDictionary()
         self._patches = Patches()
 
     def start(self) -> None:
@@ -78,6 +80,13 @@ class Watch:
     @harmless
     def fixture(self, name: str, scope: str, function: Any) -> Fact | None:
         """Remember a fixture's function, so that what happens inside it carries its name."""
+        try:
+            return self._fixtures[function]
+        except KeyError:
+            fact = self._fixtures[function] = self._describe(name, scope, function)
+            return fact
+
+    def _describe(self, name: str, scope: str, function: Any) -> Fact | None:
         code = code_of(function)
         if code is None or not self.caller.owns(code.co_filename):
             return None
