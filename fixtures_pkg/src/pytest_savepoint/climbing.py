@@ -16,6 +16,7 @@ from pytest_savepoint.worker import Worker
 __all__ = ["Climber", "Learner", "marked_isolation"]
 
 _RUN_TESTS_AGAIN = ("rerunfailures", "flaky")
+_LAYERS = frozenset({"db_class_session", "db_module_session"})
 _PASSED = ("passed", "skipped")
 
 
@@ -52,7 +53,7 @@ class Climber:
             take_refusals()
             reports = runtestprotocol(item, nextitem=nextitem, log=False)
             refusals = take_refusals()
-            if not refusals or not self._ladder.climb(item.nodeid, self._rung, marked=bool(marked_isolation(item))):
+            if not refusals or not self._climbs(item):
                 break
             reason = reason or str(refusals[0]).partition("\n")[0]
         passed = all(report.outcome in _PASSED for report in reports)
@@ -67,12 +68,15 @@ class Climber:
 
     def _outgrew_rows(self, item: pytest.Item) -> bool:
         """It passed with its rows emptied, but a clone would have been cheaper."""
-        if not self._worker.outgrew_rows or not self._ladder.climb(
-            item.nodeid, self._rung, marked=bool(marked_isolation(item))
-        ):
+        if not self._worker.outgrew_rows or not self._climbs(item):
             return False
         self.rung(item)
         return True
+
+    def _climbs(self, item: pytest.Item) -> bool:
+        # Data of its module or class are in a transaction that only a savepoint sees.
+        bound = not _LAYERS.isdisjoint(getattr(item, "fixturenames", ()))
+        return not bound and self._ladder.climb(item.nodeid, self._rung, marked=bool(marked_isolation(item)))
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> Generator[None, Any, None]:

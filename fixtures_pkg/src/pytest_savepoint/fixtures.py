@@ -13,17 +13,30 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.pool import NullPool
 
 from pytest_savepoint.climbing import Climber
 from pytest_savepoint.errors import SettingsError
+from pytest_savepoint.sessions import Sessions
 from pytest_savepoint.worker import Database, Worker
 
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["app", "client", "database", "db_connection", "db_engine", "db_session"]
+__all__ = [
+    "app",
+    "client",
+    "database",
+    "db_class_session",
+    "db_connection",
+    "db_engine",
+    "db_module_session",
+    "db_session",
+    "fresh_database",
+    "sessions",
+]
 
 WORKER = pytest.StashKey[Worker]()
 CLIMBER = pytest.StashKey[Climber]()
@@ -63,11 +76,54 @@ def db_engine(request: pytest.FixtureRequest, database: Database) -> AsyncEngine
     """An engine on this worker's database; in a test it shares the one connection with the application's engines."""
     stash = request.config.stash
     if _ENGINE not in stash or stash[_ENGINE].url.database != database.name:
-        url = make_url(database.url)
-        stash[_ENGINE] = create_async_engine(
-            url if "+" in url.drivername else url.set(drivername="postgresql+asyncpg")
-        )
+        stash[_ENGINE] = create_async_engine(_with_driver(database.url))
     return stash[_ENGINE]
+
+
+@pytest.fixture
+def fresh_database(request: pytest.FixtureRequest) -> Database:
+    """A database of the test's own, a clone of the template; the whole test runs in it, and its commits are real."""
+    worker = _worker(request)
+    if not worker.in_own_clone:
+        pytest.fail(
+            f"The fixture {request.fixturename} needs a database of the test's own, but a marker gives it another "
+            'isolation.\nTake the marker away, or write @pytest.mark.savepoint(isolation="clone").',
+            pytrace=False,
+        )
+    return worker.database
+
+
+@pytest.fixture
+def sessions(fresh_database: Database, request: pytest.FixtureRequest) -> Sessions:
+    """Independent sessions on the test's own database, for transactions that meet."""
+    engine = create_async_engine(_with_driver(fresh_database.url), poolclass=NullPool)
+    return Sessions(engine, timeout=_worker(request).settings.sandbox_timeout)
+
+
+@pytest.fixture(scope="module")
+def db_module_session(request: pytest.FixtureRequest) -> Iterator[AsyncSession]:
+    """A session for data that all tests of a module see; they are undone after the last of them."""
+    yield from _layer_session(request)
+
+
+@pytest.fixture(scope="class")
+def db_class_session(request: pytest.FixtureRequest) -> Iterator[AsyncSession]:
+    """A session for data that all tests of a class see; they are undone after the last of them."""
+    yield from _layer_session(request)
+
+
+def _layer_session(request: pytest.FixtureRequest) -> Iterator[AsyncSession]:
+    worker = _worker(request)
+    with worker.layer(request.node.nodeid):
+        session = AsyncSession(create_async_engine(_with_driver(worker.database.url)), expire_on_commit=False)
+        yield session
+        session.sync_session.invalidate()
+        session.sync_session.expunge_all()
+
+
+def _with_driver(url: str) -> URL:
+    made = make_url(url)
+    return made if "+" in made.drivername else made.set(drivername="postgresql+asyncpg")
 
 
 @pytest.fixture

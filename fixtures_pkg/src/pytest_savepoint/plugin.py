@@ -21,7 +21,20 @@ from pytest_savepoint.climbing import Climber, Learner
 from pytest_savepoint.databases.run import DatabaseRun
 from pytest_savepoint.databases.spare import CloneSource
 from pytest_savepoint.errors import SavepointError
-from pytest_savepoint.fixtures import CLIMBER, WORKER, app, client, database, db_connection, db_engine, db_session
+from pytest_savepoint.fixtures import (
+    CLIMBER,
+    WORKER,
+    app,
+    client,
+    database,
+    db_class_session,
+    db_connection,
+    db_engine,
+    db_module_session,
+    db_session,
+    fresh_database,
+    sessions,
+)
 from pytest_savepoint.isolation.ladder import Ladder, load_learned
 from pytest_savepoint.observer import observe, start_watching
 from pytest_savepoint.options import add_options, read_options
@@ -29,12 +42,25 @@ from pytest_savepoint.selection import select_tests
 from pytest_savepoint.settings import Settings
 from pytest_savepoint.worker import Database, Worker, announce, assigned_database, set_database_urls
 
-__all__ = ["app", "client", "database", "db_connection", "db_engine", "db_session"]
+__all__ = [
+    "app",
+    "client",
+    "database",
+    "db_class_session",
+    "db_connection",
+    "db_engine",
+    "db_module_session",
+    "db_session",
+    "fresh_database",
+    "sessions",
+]
 
 _savepoint_isolation = fixtures._savepoint_isolation  # noqa: SLF001 # pytest finds it by this name here
 _SETTINGS = pytest.StashKey[Settings]()
 _RUN = pytest.StashKey[DatabaseRun]()
 _ONLY_WORKER = "main"
+# A fixture of the session outlives the transaction of a module, so what it commits is really committed.
+_LAYERED = ("module", "class")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -144,7 +170,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> Iterator[None]:
     """What a fixture of wider scope commits is for all its tests, so it does not belong to the test that came first."""
     worker = request.config.stash.get(WORKER, None)
-    if worker is None or fixturedef.scope == "function":
+    if worker is None or fixturedef.scope == "function" or (worker.sandbox.in_gap and fixturedef.scope in _LAYERED):
         yield
     else:
         with worker.sandbox.paused():
@@ -154,7 +180,7 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any], request: pytest.Fix
 def pytest_fixture_post_finalizer(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> None:
     """What such a fixture commits when it ends is no test's either."""
     worker = request.config.stash.get(WORKER, None)
-    if worker is not None and fixturedef.scope != "function" and worker.sandbox.test is None:
+    if worker is not None and fixturedef.scope != "function" and worker.sandbox.test is None and not worker.sandbox.layer:
         worker.sandbox.listen_now()
 
 

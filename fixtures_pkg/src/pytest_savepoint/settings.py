@@ -189,6 +189,9 @@ SETTINGS: tuple[Setting, ...] = (
             "that needs more again, one step higher.", plugin=True),
     Setting("relearn", _flag, False,
             "Forget which tests need more than a savepoint (savepoint-isolation.json), and find out anew.", plugin=True),
+    Setting("sequences", _choice("keep", "reset", "random"), "keep",
+            "Where sequences stand when a test begins: keep (wherever they are), reset (as the template has them), random "
+            "(far from any id that a test has written down).", plugin=True),
     Setting("sandbox_timeout", _seconds, 10.0,
             "Seconds that one session may wait for another's transaction in a test before both are named.",
             plugin=True),

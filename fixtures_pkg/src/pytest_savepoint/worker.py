@@ -12,6 +12,7 @@ from pytest_savepoint.address import Address
 from pytest_savepoint.background import Background
 from pytest_savepoint.databases.names import database_name
 from pytest_savepoint.databases.rows import Tables
+from pytest_savepoint.databases.sequences import setting_sequences
 from pytest_savepoint.databases.spare import CloneSource, SpareClones
 from pytest_savepoint.errors import SandboxError
 from pytest_savepoint.isolation import conflicts
@@ -79,6 +80,11 @@ class Worker:
         self.outgrew_rows = False
         return self._ways[isolation](nodeid)
 
+    @property
+    def in_own_clone(self) -> bool:
+        """The running test has a database of its own."""
+        return self.database is not self._own
+
     def expect_clones(self) -> None:
         """Some test will need a clone of its own, so begin to make the first."""
         self._spare_clones.prepare()
@@ -86,6 +92,7 @@ class Worker:
     @contextmanager
     def _in_savepoint(self, nodeid: str) -> Iterator[None]:
         self._listen()
+        self.sandbox.sequences = self._sequences_for(nodeid)
         self.sandbox.enter(nodeid)
         yield
         try:
@@ -104,16 +111,49 @@ class Worker:
             with self._in_clone(nodeid):
                 yield
             return
-        if self._tables is None:
-            self._tables = self._spare_clones.read_tables(self._own.name)
+        self._refuse_layer(nodeid, "rows")
+        tables = self._known_tables()
         self._listen()
+        if self.sandbox.wire is not None:
+            self._executed(self.sandbox.wire, self._sequences_for(nodeid))
         yield
         self.engines.settle()
-        sql = self._tables.cleaning(self.sandbox.listen_now())
+        sql = tables.cleaning(self.sandbox.listen_now())
         wire = self.sandbox.wire
         if sql is None or wire is None or not wire.is_open or not self._executed(wire, sql):
             self.outgrew_rows = True
             self._make_anew()
+
+    def _known_tables(self) -> Tables:
+        if self._tables is None:
+            self._tables = self._spare_clones.read_tables(self._own.name)
+        return self._tables
+
+    def _sequences_for(self, nodeid: str) -> str:
+        how = self.settings.sequences
+        return "" if how == "keep" else setting_sequences(self._known_tables().sequences, how, nodeid)
+
+    def _refuse_layer(self, nodeid: str, isolation: str) -> None:
+        if self.sandbox.layer is not None:
+            raise conflicts.layer_is_elsewhere(self.sandbox.layer, nodeid, isolation)
+
+    @contextmanager
+    def layer(self, name: str) -> Iterator[None]:
+        """Keep what the fixtures of a module or a class commit in a transaction around its tests.
+
+        :param name: the nodeid of the module or class.
+        :raises SandboxError: when one of its tests escaped; the database has been made anew by then.
+        """
+        self._listen()
+        self.sandbox.open_layer(name)
+        commits = []
+        try:
+            yield
+        finally:
+            commits = self.sandbox.close_layer()
+        if commits:
+            self._make_anew()
+            raise conflicts.committed_past(f"a test of {name}", commits)
 
     def _executed(self, wire: Wire, sql: str) -> bool:
         try:
@@ -122,13 +162,14 @@ class Worker:
             return False
 
     @contextmanager
-    def _in_clone(self, nodeid: str) -> Iterator[None]:  # noqa: ARG002 # each way gets it
+    def _in_clone(self, nodeid: str) -> Iterator[None]:
+        self._refuse_layer(nodeid, "clone")
         name = self._clone_of_now()
+        self._spare_clones.execute(name, self._sequences_for(nodeid))
         self._lead_to(Database.at(self._address, name, self._own.worker, self._source, self.settings))
         try:
             yield
         finally:
-            self.engines.drop_own_connections()
             self._lead_to(self._own)
             self._spare_clones.drop(name)
 
@@ -141,6 +182,7 @@ class Worker:
         return self._spare_clones.copy(self._own.name)
 
     def _lead_to(self, database: Database) -> None:
+        self.engines.drop_own_connections()
         self.database = database
         self.engines.database = database.name
         set_database_urls(self._address, database.name, self.settings.database_url_env)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pytest_savepoint.databases.audit import Commit
+from pytest_savepoint.databases.sequences import SequenceState, read_sequences
 from pytest_savepoint.databases.session import Connection
 
 __all__ = ["Tables"]
@@ -38,6 +39,7 @@ class Tables:
     """Child and parent of each foreign key."""
     whole_of: dict[int, int]
     """The table that a partition is a part of."""
+    sequences: tuple[SequenceState, ...]
     ignores_references: bool
     """The role may switch triggers and foreign keys off, so that no order is needed and none of the project's runs."""
 
@@ -53,6 +55,7 @@ class Tables:
             frozenset(row[0] for row in filled),
             tuple(references),
             {row["part"]: row["whole"] for row in await connection.fetch(_PARTITIONS)},
+            await read_sequences(connection),
             await connection.fetchval("select current_setting('is_superuser') = 'on'"),
         )
 

@@ -73,6 +73,11 @@ class SpareClones:
         """
         self._background.call(self._remake(name))
 
+    def execute(self, database: str, sql: str) -> None:
+        """Run SQL in a database of this run."""
+        if sql:
+            self._background.call(self._execute(database, sql))
+
     def read_tables(self, database: str) -> Tables:
         """What the tables of a fresh clone hold."""
         return self._background.call(self._read_tables(database))
@@ -100,6 +105,10 @@ class SpareClones:
     async def _read_tables(self, database: str) -> Tables:
         async with session(self._address, database) as connection:
             return await Tables.read(connection)
+
+    async def _execute(self, database: str, sql: str) -> None:
+        async with session(self._address, database) as connection:
+            await connection.execute(sql)
 
     async def _drop(self, name: str) -> None:
         async with session(self._address) as connection:

@@ -19,6 +19,8 @@ __all__ = [
     "committed_past",
     "connection_was_lost",
     "drivers_mixed",
+    "layer_is_elsewhere",
+    "layer_was_lost",
     "listens",
     "needs_rollback",
     "no_sandbox_for_driver",
@@ -126,6 +128,20 @@ def connection_was_lost(test: str | None) -> SandboxError:
     return _refusal(
         f"The server connection that isolates {test} was closed by the server or by the test, and all that the test "
         f"did before is gone.\nA test that ends its own backend: {WAY_OUT}"
+    )
+
+
+def layer_was_lost(layer: str, test: str | None) -> SandboxError:
+    return _refusal(
+        f"The data that fixtures of {layer} had put into the database were lost with its connection, when an earlier test "
+        f"of it escaped or ended its own backend; so {test} cannot run.\nGive that test {WAY_OUT[5:]}"
+    )
+
+
+def layer_is_elsewhere(layer: str, test: str, isolation: str) -> SandboxError:
+    return _refusal(
+        f"{test} is isolated by {isolation}, but the data of {layer} (db_module_session, db_class_session) are in an open "
+        "transaction, which only tests in a savepoint see.\nMove the test out of there, or make its data in the test."
     )
 
 

@@ -26,6 +26,10 @@ from pytest_savepoint.isolation.sandbox import Sandbox, Wire
 __all__ = ["SharedEngines"]
 
 _POSTGRESQL_DRIVERS = frozenset({"asyncpg", "pg8000", "psycopg", "psycopg2"})
+_DEFERRED = """
+select coalesce(string_agg(distinct format('%I.%I', n.nspname, c.conname), ', '), '')
+from pg_constraint c join pg_namespace n on n.oid = c.connamespace where c.condeferred
+"""
 _LED_TO = "savepoint_database"
 
 
@@ -69,11 +73,13 @@ class SharedEngines:
 
     async def open_control(self) -> AsyncpgWire:
         """The connection under the sandbox, which also listens to the escape audit."""
-        return await AsyncpgWire.open(
+        wire = await AsyncpgWire.open(
             self._address.connect_arguments(self._of_worker),
             first_words=f"{OF_THE_SANDBOX}; {LISTEN}",
             always_in_transaction=True,
         )
+        self.sandbox.deferred = await (await wire.connection(in_transaction=False)).fetchval(_DEFERRED)
+        return wire
 
     def _lead(self, dialect: Dialect, record: Any, arguments: list[Any], parameters: dict[str, Any]) -> None:
         if dialect.name != "postgresql":

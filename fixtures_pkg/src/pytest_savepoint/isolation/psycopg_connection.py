@@ -93,11 +93,11 @@ class _SharedCursor(psycopg.AsyncCursor[Any]):
 
     async def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
         execute = super().execute
-        return await self._conn._run(query, lambda: execute(query, params, **options))
+        return await self._conn._run(self, query, lambda: execute(query, params, **options))
 
     async def executemany(self, query: Any, params_seq: Any, **options: Any) -> None:
         executemany = super().executemany
-        await self._conn._run(query, lambda: executemany(query, params_seq, **options))
+        await self._conn._run(self, query, lambda: executemany(query, params_seq, **options))
 
 
 class _SharedServerCursor(psycopg.AsyncServerCursor[Any]):
@@ -105,7 +105,7 @@ class _SharedServerCursor(psycopg.AsyncServerCursor[Any]):
 
     async def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
         execute = super().execute
-        return await self._conn._run(query, lambda: execute(query, params, **options))
+        return await self._conn._run(self, query, lambda: execute(query, params, **options))
 
 
 class SharedAsyncConnection(psycopg.AsyncConnection[Any]):
@@ -142,6 +142,11 @@ class SharedAsyncConnection(psycopg.AsyncConnection[Any]):
     def __del__(self, *_: Any) -> None:
         """Say nothing of an unclosed connection: it is the sandbox's."""
 
+    def _check_connection_ok(self) -> None:
+        # psycopg would look at the connection used last, which may have ended with its test.
+        if self._is_closed:
+            raise psycopg.OperationalError("the connection is closed")
+
     @property
     def _in_sandbox(self) -> bool:
         return self._sandbox.test is not None and not self._is_really_busy
@@ -153,18 +158,18 @@ class SharedAsyncConnection(psycopg.AsyncConnection[Any]):
             pq.TransactionStatus.UNKNOWN,
         )
 
-    async def _run(self, query: Any, operation: Callable[[], Awaitable[Any]]) -> Any:
-        if self._is_closed:
-            raise psycopg.OperationalError("the connection is closed")
+    async def _run(self, cursor: Any, query: Any, operation: Callable[[], Awaitable[Any]]) -> Any:
+        self._check_connection_ok()
         if not self._in_sandbox:
             await self._use_real_connection()
+            cursor._pgconn = self.pgconn  # a cursor remembers the connection that it was made on
             return await operation()
         if self._transaction is None or self._epoch != self._sandbox.epoch:
             self._transaction = Transaction("psycopg", read_only=bool(self._read_only))
             self._epoch = self._sandbox.epoch
         transaction = self._transaction
         try:
-            result = await self._sandbox.run(transaction, classify(_text(query, self)), lambda _: self._on_wire(operation))
+            result = await self._sandbox.run(transaction, classify(_text(query, self)), lambda _: self._on_wire(cursor, operation))
         except BaseException:
             if self._autocommit:
                 await self.rollback()
@@ -173,10 +178,11 @@ class SharedAsyncConnection(psycopg.AsyncConnection[Any]):
             await self.commit()
         return result
 
-    async def _on_wire(self, operation: Callable[[], Awaitable[Any]]) -> Any:
+    async def _on_wire(self, cursor: Any, operation: Callable[[], Awaitable[Any]]) -> Any:
         wire = self._sandbox.wire
         assert isinstance(wire, PsycopgWire), "an operation is under way, so its wire is open"
         self.pgconn, self._prepared = wire.pgconn, wire.prepared
+        cursor._pgconn = wire.pgconn
         return await operation()
 
     async def _use_real_connection(self) -> None:

@@ -5,6 +5,9 @@ of the application that begins sends nothing: `sp_0` stands for it already. Its 
 sp_0 again", so that nothing later can undo it; its ROLLBACK becomes "rollback to sp_0". After the test the outer
 transaction is rolled back.
 
+A layer is a transaction of a module or a class around its tests, each of which is a savepoint in it. What is committed
+between its tests, by fixtures that are set up or torn down, stays until the layer closes.
+
 One connection has one stack of savepoints, so transactions that are open at the same time must end last-in-first-out.
 Three rules keep that true without the application noticing:
 - a transaction that has only read occupies nothing, so any other may pass it;
@@ -70,18 +73,33 @@ class Sandbox:
         self._state_outlives = False
         self._deaf = False
         self._unread: list[Commit] = []
+        self._layers: list[str] = []
+        self._begun_layers = 0
+        self._lost_layer: str | None = None
         self.wire: Wire | None = None
         self.test: str | None = None
         """The node id of the test in whose sandbox the process is; None outside of tests."""
+        self.in_gap = False
+        """No test runs, but the fixtures of a layer may; their commits go to the layer."""
         self.holds_fixture_rows = False
         """A fixture of wider scope has committed to this database, so it is more than a clone of the template."""
+        self.deferred = ""
+        """The constraints that are checked at COMMIT, as SET CONSTRAINTS names them."""
+        self.sequences = ""
+        """SQL that sets the sequences anew for each test."""
         self.epoch = 0
         """Counts tests and the gaps between them; a transaction of another epoch is over."""
 
     # -- a test begins and ends ------------------------------------------------------------------------------------
 
     def enter(self, test: str) -> None:
-        """Begin a test; nothing is sent until its first statement."""
+        """Begin a test; nothing is sent until its first statement.
+
+        :raises SandboxError: when the layer around it was lost with its connection.
+        """
+        if self._lost_layer is not None:
+            raise conflicts.layer_was_lost(self._lost_layer, test)
+        self._end_gap()
         self.test = test
         self.epoch += 1
         self._stack = SavepointStack()
@@ -92,6 +110,12 @@ class Sandbox:
         :return: what was committed meanwhile in this database past the sandbox, as far as the server told.
         :raises SandboxError: when the test ended the transaction that isolated it, so that what it did has stayed.
         """
+        try:
+            return self._leave(keep=False)
+        finally:
+            self._begin_gap()
+
+    def _leave(self, *, keep: bool) -> list[Commit]:
         test, self.test = self.test, None
         self.epoch += 1
         wire, started, self._started = self.wire, self._started, False
@@ -105,7 +129,7 @@ class Sandbox:
             self.close()
             return []
         try:
-            was_isolated = self._undo(wire) if started else wire.execute_now("")
+            was_isolated = self._undo(wire, keep=keep) if started else wire.execute_now("")
         except OSError:
             # The server went away; what was not committed is gone with it.
             self.close()
@@ -117,8 +141,9 @@ class Sandbox:
             self.holds_fixture_rows = True
         return [] if deaf else commits
 
-    def _undo(self, wire: Wire) -> bool:
-        was_isolated = wire.execute_now(SavepointStack.UNDO)
+    def _undo(self, wire: Wire, *, keep: bool) -> bool:
+        in_layer = SavepointStack.KEEP_IN_LAYER if keep else SavepointStack.UNDO_IN_LAYER
+        was_isolated = wire.execute_now(in_layer if self._layers else SavepointStack.UNDO)
         if not was_isolated:
             wire.execute_now("ROLLBACK")
         if self._state_outlives:
@@ -143,6 +168,53 @@ class Sandbox:
                 self.wire.execute_now("")
         return self.heard()
 
+    # -- a module or a class with data of its own ------------------------------------------------------------------
+
+    @property
+    def layer(self) -> str | None:
+        """The module or class whose transaction is open around the tests that run now."""
+        return self._layers[-1] if self._layers else None
+
+    def open_layer(self, name: str) -> None:
+        """Keep a transaction around the tests of a module or a class; nothing is sent until the first statement.
+
+        :param name: the nodeid of the module or class.
+        """
+        self._end_gap()
+        self._layers.append(name)
+        self._begin_gap()
+
+    def close_layer(self) -> list[Commit]:
+        """Undo what the layer's fixtures did.
+
+        :return: what was committed meanwhile in this database past the sandbox.
+        """
+        self._end_gap()
+        self._layers.pop()
+        if not self._layers:
+            self._lost_layer = None
+        if self._begun_layers > len(self._layers):
+            self._begun_layers = len(self._layers)
+            inner = f"ROLLBACK TO SAVEPOINT layer_{self._begun_layers}; RELEASE SAVEPOINT layer_{self._begun_layers}"
+            try:
+                if self.wire is not None and self.wire.is_open:
+                    self.wire.execute_now(inner if self._layers else "ROLLBACK")
+            except OSError:
+                self.close()
+        commits = self.heard()
+        self._begin_gap()
+        return commits
+
+    def _begin_gap(self) -> None:
+        if self._layers and self._lost_layer is None:
+            self.enter(self._layers[-1])
+            self.in_gap = True
+
+    def _end_gap(self) -> None:
+        if self.in_gap:
+            self.in_gap = False
+            self._leave(keep=True)
+
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
         """Work that is not part of a test, such as setting up a fixture of wider scope: commits are real in here."""
@@ -151,7 +223,8 @@ class Sandbox:
         try:
             yield
         finally:
-            self.test = test
+            if self.test is None:  # else the fixture has opened a layer
+                self.test = test
             if self._started:
                 # Within a transaction the server tells nothing, and afterwards nobody knows who it was.
                 self._deaf = True
@@ -165,6 +238,9 @@ class Sandbox:
     def close(self) -> None:
         """Close the connection."""
         if self.wire is not None:
+            if self._begun_layers:
+                self._lost_layer = self._lost_layer or self.layer
+            self._begun_layers = 0
             self.wire.close()
             self.wire = None
 
@@ -200,9 +276,24 @@ class Sandbox:
         elif transaction.level is None:
             transaction.end()
         else:
+            await self._check_deferred(transaction)
             async with self._hold(transaction.driver):
                 await self._send(self._stack.commit(transaction))
+                await self._send(f"SET CONSTRAINTS {self.deferred} DEFERRED" if self.deferred else "")
             transaction.wake_waiting()
+
+    async def _check_deferred(self, transaction: Transaction) -> None:
+        """Check now what PostgreSQL checks at COMMIT, which never comes here; a fault undoes the transaction."""
+        if not self.deferred:
+            return
+        try:
+            async with self._hold(transaction.driver):
+                await self._send("SET CONSTRAINTS ALL IMMEDIATE")
+        except Exception:
+            transaction.failed = True
+            self._stack.failed = transaction
+            await self.rollback(transaction)
+            raise
 
     async def rollback(self, transaction: Transaction) -> None:
         """Undo a transaction's changes, and only those."""
@@ -267,12 +358,26 @@ class Sandbox:
         """The connection on the running loop, for one operation at a time."""
         async with self._turn():
             wire = await self.open_wire(driver)
-            connection = await wire.connection(in_transaction=self._started)
+            connection = await wire.connection(in_transaction=self._in_transaction)
             if not self._started:
                 self._started = True
-                await wire.execute(SavepointStack.BEGIN)
+                await wire.execute(self._beginning())
+                await self._send(self.sequences)
             await self._send(self._stack.overdue())
             yield connection
+
+    @property
+    def _in_transaction(self) -> bool:
+        return self._started or self._begun_layers > 0
+
+    def _beginning(self) -> str:
+        if not self._layers:
+            return SavepointStack.BEGIN
+        layers = [
+            f"SAVEPOINT layer_{number}" if number else "BEGIN" for number in range(self._begun_layers, len(self._layers))
+        ]
+        self._begun_layers = len(self._layers)
+        return "; ".join([*layers, SavepointStack.BEGIN_IN_LAYER])
 
     def _turn(self) -> asyncio.Lock:
         loop = asyncio.get_running_loop()
@@ -289,11 +394,11 @@ class Sandbox:
         """
         wire = self.wire
         if wire is not None and wire.driver != driver:
-            if self._started:
+            if self._in_transaction:
                 raise conflicts.drivers_mixed(find_origin(), driver, wire.driver, self.test)
             wire.close()
             wire = None
-        if wire is not None and not wire.is_open and self._started:
+        if wire is not None and not wire.is_open and self._in_transaction:
             raise conflicts.connection_was_lost(self.test)
         if wire is None or not wire.is_open:
             wire = self.wire = await self._openers[driver]()

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 import shop
 from shop import Crate, Session, count, store
-from sqlalchemy import delete, select, text, update
+from sqlalchemy import delete, event, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 
@@ -232,3 +232,25 @@ async def test_autocommit_engine_commits_each_statement():
         with pytest.raises(IntegrityError):
             await connection.execute(text("INSERT INTO crate (label) VALUES ('one')"))
         assert await count() == 1
+
+
+async def test_deferred_constraint_is_checked_at_commit_as_in_production(db_session):
+    async with Session() as session:
+        await session.execute(text("INSERT INTO lid (crate_id) VALUES (0)"))
+        with pytest.raises(IntegrityError):
+            await session.commit()
+    db_session.add(Crate(id=7, label="apples"))
+    await db_session.execute(text("INSERT INTO lid (crate_id) VALUES (7)"))
+    await db_session.commit()
+    await db_session.execute(text("INSERT INTO lid (crate_id) VALUES (8)"))
+    db_session.add(Crate(id=8, label="pears"))
+    await db_session.commit()
+    assert (await db_session.execute(text("SELECT count(*) FROM lid"))).scalar_one() == 2
+
+
+async def test_hooks_after_commit_run(db_session):
+    ran = []
+    event.listen(db_session.sync_session, "after_commit", lambda _: ran.append("commit"))
+    db_session.add(Crate(label="apples"))
+    await db_session.commit()
+    assert ran == ["commit"]
