@@ -116,7 +116,7 @@ def _fails_alone(case: _Case, alone: Variation, plain: Ran) -> Judged:
             before, lambda tests: not case.fails(alone.of([*tests, nodeid], "with-setters")), suspects=(*case.hints, *before[-1:])
         )
         together = alone.of([*setters, nodeid], "with-setters")
-        if case.always(together, wanted=False) and case.fails(alone):
+        if not case.fails(together):
             return Judged(
                 nodeid, "order-dependent", alone, setters=setters, failing=case.last[True], passing=case.last[False]
             )
@@ -163,7 +163,7 @@ def _fails_in_company(case: _Case, seen: Ran) -> Judged:
         suspects=(*case.hints, *_suspects(seen, nodeid, before)),
     )
     worst = same.of([*polluters, nodeid], "with-polluters")
-    if not case.fails(worst):
+    if len(polluters) < len(before) and not case.fails(worst):
         return _flaky(case, FILE_ORDER.of([nodeid], "alone"), seen=seen)
     kind: Kind = "database-state" if met_writes(case.last[True].facts, nodeid, polluters) else "order-dependent"
     return Judged(nodeid, kind, worst, polluters=polluters, failing=case.last[True], passing=case.last[False])

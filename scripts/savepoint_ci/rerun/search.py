@@ -74,16 +74,27 @@ class Search:
 
     def _vary(self, tests: Sequence[str], *, seed: int, load: int, enough: int, parallel: bool = False) -> None:
         zone = far_zone(datetime.now(timezone.utc))
-        variations = search(tests, seed=seed, load=load, zone=zone, parallel=parallel) if tests else iter(())
+        variations = search(tests, seed=seed, load=load, zone=zone, parallel=parallel)
         self.quiet = 0
-        # What finds most runs before anything is examined, because that takes many runs.
-        for ran in [self.laboratory.run(variation) for variation in islice(variations, HEAD)]:
-            self.examine(ran)
+        if self._knows_all(tests):
+            return
+        head: list[Ran] = []
+        try:
+            # What finds most runs before anything is examined, because that takes many runs.
+            head.extend(self.laboratory.run(variation) for variation in islice(variations, HEAD))
+        finally:
+            for ran in head:
+                self.quiet += 1
+                self.examine(ran)
         for variation in variations:
-            if self.quiet >= enough or {each.nodeid for each in self.judged} >= set(tests):
+            if self.quiet >= enough or self._knows_all(tests):
                 break
+            ran = self.laboratory.run(variation)
             self.quiet += 1
-            self.examine(self.laboratory.run(variation))
+            self.examine(ran)
+
+    def _knows_all(self, tests: Sequence[str]) -> bool:
+        return {each.nodeid for each in self.judged} >= set(tests)
 
     def examine(self, seen: Ran) -> None:
         """Judge the tests that failed in a run and in none before it; one of each kind of failure first."""
