@@ -27,7 +27,9 @@ from pytest_savepoint.cache import cache_directory  # noqa: E402 - after the pat
 from savepoint_ci.locked_environment import locked_environment, python_of  # noqa: E402
 
 TESTS, SHARDS, MODULES = 100_000, 200, 200
-MODULE = "".join(f"def function_{number}(flag):\n    if flag:\n        return 1\n    return 2\n\n\n" for number in range(20))
+MODULE = "".join(
+    f"def function_{number}(flag):\n    if flag:\n        return 1\n    return 2\n\n\n" for number in range(20)
+)
 
 
 def main() -> int:

@@ -18,7 +18,9 @@ def fetch_report(client: Client, event: Event, artifact: str) -> Report:
     :raises ReportError: when report.json breaks its schema.
     :raises GitHubError: when GitHub refuses or cannot be reached.
     """
-    listed = client.get(f"/repos/{event.repository}/actions/runs/{event.run_id}/artifacts", name=artifact)["artifacts"]
+    listed = client.get(
+        f"/repos/{event.repository}/actions/runs/{event.run_id}/artifacts", name=artifact, per_page=100
+    )["artifacts"]
     named = [
         each
         for each in listed

@@ -35,7 +35,9 @@ FINDING = Finding(
 )
 
 
-def part(number: int, *outcomes: str, plan: Plan = PLAN, attempt: int = 1, result: Result = "green", **more: object) -> Part:
+def part(
+    number: int, *outcomes: str, plan: Plan = PLAN, attempt: int = 1, result: Result = "green", **more: object
+) -> Part:
     """The report of a shard; outcomes in the order of its planned tests."""
     names = plan.shards[number - 1]
     given = outcomes or ("passed",) * len(names)
