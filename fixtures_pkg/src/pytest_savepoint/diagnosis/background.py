@@ -22,9 +22,11 @@ def _collected(record: Record) -> Iterator[Finding]:
             continue
         tests = dict.fromkeys(each for each in (fact["test"], made["test"]) if each)
         failed = [each for each in tests if any(failure["test"] == each for failure in record.failures)]
+        if not failed:
+            continue
         yield finding(
             "task.collected_while_pending",
-            tests=failed or list(tests)[:1],
+            tests=failed,
             culprit=at_site(made["site"]),
             explanation=f"Nobody keeps the task that {place(made['site'])} makes. The loop holds tasks weakly, so the garbage collector "
             "took this one before it had ended, and its work was never done.",
