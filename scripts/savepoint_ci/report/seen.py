@@ -118,7 +118,7 @@ class Seen:
                 },
                 Finding,
             )
-        except msgspec.ValidationError:
+        except (msgspec.ValidationError, UnicodeEncodeError):  # the latter for unpaired surrogates
             self.unreadable += 1
         else:
             if len(self.findings) < _MOST_FINDINGS:
