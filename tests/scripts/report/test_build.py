@@ -259,3 +259,11 @@ def test_flood_of_warnings_and_findings_still_makes_a_report_that_can_be_read(bu
 
     assert len(parse_report(report_json(report)).findings) == 10_000
     assert len(report.warnings) == 1_000
+
+
+def test_finding_whose_cause_is_no_text_is_counted_and_the_rest_is_reported(build):
+    found = {"kind": "finding", "code": "SP104", "cause": "loop.\ud800", "tests": [TEST], "confidence": 1}
+    report = build(found, *phases("passed", "passed", "passed"), FINISHED, pytest_exit=0)
+
+    assert (report.findings, report.result) == ((), "green")
+    assert "1 line(s) of evidence could not be read" in report.warnings[0]
