@@ -34,7 +34,7 @@ def test_settings_are_shown_with_their_source_and_secrets_are_not(tool):
     assert lines["workers"] == ["1", "--workers"]
     assert lines["metadata"] == ["app:Base", "pyproject.toml"]
     assert lines["server-url"] == ["***", "SAVEPOINT_SERVER_URL"]
-    assert lines["isolation"] == ["savepoint", "default"]
+    assert lines["isolation"] == ["auto", "default"]
     assert "hunter2" not in done.stdout + done.stderr
 
 

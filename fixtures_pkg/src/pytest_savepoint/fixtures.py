@@ -19,6 +19,7 @@ from sqlalchemy.pool import NullPool
 
 from pytest_savepoint.climbing import Climber
 from pytest_savepoint.errors import SettingsError
+from pytest_savepoint.queries import AssertQueries, Queries
 from pytest_savepoint.sessions import Sessions
 from pytest_savepoint.worker import Database, Worker
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "app",
+    "assert_queries",
     "client",
     "database",
     "db_class_session",
@@ -40,6 +42,7 @@ __all__ = [
 
 WORKER = pytest.StashKey[Worker]()
 CLIMBER = pytest.StashKey[Climber]()
+QUERIES = pytest.StashKey[Queries]()
 _ENGINE = pytest.StashKey[AsyncEngine]()
 
 
@@ -154,6 +157,12 @@ def db_connection(db_engine: AsyncEngine) -> Iterator[AsyncConnection]:
 
 async def _started(engine: AsyncEngine) -> AsyncConnection:
     return await engine.connect()
+
+
+@pytest.fixture
+def assert_queries(request: pytest.FixtureRequest) -> AssertQueries:
+    """Holds a block to a number of statements, as in `with assert_queries(3):` or `with assert_queries(at_most=5):`."""
+    return AssertQueries(request.config.stash[QUERIES])
 
 
 @pytest.fixture

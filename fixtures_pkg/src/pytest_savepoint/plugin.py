@@ -23,8 +23,10 @@ from pytest_savepoint.databases.spare import CloneSource
 from pytest_savepoint.errors import SavepointError
 from pytest_savepoint.fixtures import (
     CLIMBER,
+    QUERIES,
     WORKER,
     app,
+    assert_queries,
     client,
     database,
     db_class_session,
@@ -36,14 +38,17 @@ from pytest_savepoint.fixtures import (
     sessions,
 )
 from pytest_savepoint.isolation.ladder import Ladder, load_learned
+from pytest_savepoint.migrations.tests import MigrationTests
 from pytest_savepoint.observer import observe, start_watching
 from pytest_savepoint.options import add_options, read_options
+from pytest_savepoint.queries import Queries
 from pytest_savepoint.selection import select_tests
 from pytest_savepoint.settings import Settings
 from pytest_savepoint.worker import Database, Worker, announce, assigned_database, set_database_urls
 
 __all__ = [
     "app",
+    "assert_queries",
     "client",
     "database",
     "db_class_session",
@@ -120,11 +125,18 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         'savepoint(isolation="..."): how this test is undone: savepoint, rows, clone, or none: it cleans up after itself.',
     )
+    queries = config.stash[QUERIES] = Queries()
+    config.pluginmanager.register(queries, "savepoint-queries")
     settings = config.stash.get(_SETTINGS, None)
     observe(config, settings.isolation if settings is not None else "none")
     select_tests(config)
     if settings is None or settings.isolation == "none":
         return
+    if settings.migration_tests:
+        try:
+            config.pluginmanager.register(MigrationTests(config, settings), "savepoint-migrations")
+        except SavepointError as error:
+            _stop(error)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Learner(config.rootpath, relearn=settings.relearn), "savepoint-learner")
     if WORKER in config.stash:

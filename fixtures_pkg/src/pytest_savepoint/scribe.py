@@ -79,6 +79,8 @@ class Scribe:
         when = report.when if report.when in ("setup", "call", "teardown") else "call"
         seen: dict[str, Any] = getattr(report, "savepoint", {})
         self._facts += seen.get("facts", ())
+        for applied in getattr(report, "savepoint_migrations", ()):
+            self._write("migration", **applied)
         self._phase(report, when=when, path=seen.get("path"), line=seen.get("line"))
 
     def _phase(self, report: Any, *, when: str, path: str | None, line: int | None) -> None:
@@ -99,6 +101,7 @@ class Scribe:
             line=line,
             xfail=hasattr(report, "wasxfail"),
             isolation=getattr(report, "savepoint_isolation", ""),
+            queries=getattr(report, "savepoint_queries", None),
         )
 
     @property

@@ -15,6 +15,7 @@ __all__ = [
     "Found",
     "Growth",
     "PhaseLine",
+    "QueriesLine",
     "Record",
     "Served",
     "Session",
@@ -44,6 +45,14 @@ class Served(msgspec.Struct, frozen=True, tag_field="kind", tag="database"):
     template: dict[str, Any] | None = None
 
 
+class QueriesLine(msgspec.Struct, frozen=True):
+    count: int = 0
+    seconds: float = 0.0
+    rows: int = 0
+    slowest: dict[str, Any] = {}
+    repeated: dict[str, Any] = {}
+
+
 class PhaseLine(msgspec.Struct, frozen=True, tag_field="kind", tag="phase"):
     nodeid: str
     when: Literal["collect", "setup", "call", "teardown"]
@@ -57,6 +66,7 @@ class PhaseLine(msgspec.Struct, frozen=True, tag_field="kind", tag="phase"):
     line: int | None = None
     xfail: bool = False
     isolation: str = ""
+    queries: QueriesLine | None = None
 
 
 class Found(msgspec.Struct, frozen=True, tag_field="kind", tag="finding"):

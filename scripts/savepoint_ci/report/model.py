@@ -104,6 +104,19 @@ class PhaseError:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Queries:
+    """What one test asked of the database; `repeated` is one SELECT that it sent `times` times, as in a loop."""
+
+    count: Amount
+    seconds: Seconds
+    rows: Amount
+    slowest: Line = ""
+    slowest_seconds: Seconds = 0.0
+    repeated: Line = ""
+    times: Amount = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class TestResult:
     """What became of one test, or of one file that could not be collected; `started` counts from the first test's start."""
 
@@ -117,6 +130,7 @@ class TestResult:
     started: Seconds | None = None
     phases: dict[TimedPhase, Seconds] = field(default_factory=dict)
     isolation: Word | None = None
+    queries: Queries | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from savepoint_ci.report.model import Outcome, PhaseError, TestResult, TimedPhase
+from savepoint_ci.report.model import Outcome, PhaseError, Queries, TestResult, TimedPhase
 
 __all__ = ["TestRecord"]
 
@@ -28,6 +28,7 @@ class TestRecord:
         self._errors: list[PhaseError] = []
         self._crash: PhaseError | None = None
         self._isolation = ""
+        self._queries: Queries | None = None
 
     def add(
         self,
@@ -40,12 +41,15 @@ class TestRecord:
         xfail: bool,
         error: PhaseError | None,
         isolation: str = "",
+        queries: Queries | None = None,
     ) -> None:
         """Take one phase; `outcome` and `xfail` as pytest reports them, `error` when the phase failed.
 
         :param start: in seconds since the epoch, None when it is not known.
         :param isolation: how the test was undone, where it was.
+        :param queries: what it asked of the database; comes with its last phase.
         """
+        self._queries = queries or self._queries
         self._worker = worker
         self._isolation = isolation or self._isolation
         if self.start is None:
@@ -84,6 +88,7 @@ class TestRecord:
             started=started,
             phases=phases,
             isolation=self._isolation or None,
+            queries=self._queries,
         )
 
     def _all_errors(self) -> list[PhaseError]:

@@ -13,14 +13,15 @@ from savepoint_ci.report.evidence import (
     Finished,
     Found,
     PhaseLine,
+    QueriesLine,
     Record,
     Served,
     Session,
     Unreadable,
     Warned,
 )
-from savepoint_ci.report.fitting import MOST, fit_line, fit_seconds, fit_text
-from savepoint_ci.report.model import Finding, Phase, PhaseError
+from savepoint_ci.report.fitting import MOST, fit_amount, fit_line, fit_seconds, fit_text
+from savepoint_ci.report.model import Finding, Phase, PhaseError, Queries
 from savepoint_ci.report.outcomes import TestRecord
 
 __all__ = ["Seen"]
@@ -68,6 +69,7 @@ class Seen:
                     xfail=record.xfail,
                     error=_phase_error(record) if record.outcome == "failed" else None,
                     isolation=isolation,
+                    queries=_queries(record.queries) if record.queries else None,
                 )
             case Crash(worker=worker, nodeid=nodeid):
                 message = fit_line(f"worker {worker or '?'} died")
@@ -123,6 +125,18 @@ class Seen:
         else:
             if len(self.findings) < _MOST_FINDINGS:
                 self.findings.append(finding)
+
+
+def _queries(line: QueriesLine) -> Queries:
+    return Queries(
+        count=fit_amount(line.count),
+        seconds=fit_seconds(line.seconds),
+        rows=fit_amount(line.rows),
+        slowest=fit_line(str(line.slowest.get("statement", ""))),
+        slowest_seconds=fit_seconds(line.slowest.get("seconds")),
+        repeated=fit_line(str(line.repeated.get("statement", ""))),
+        times=fit_amount(line.repeated.get("times")),
+    )
 
 
 def _phase_error(line: PhaseLine) -> PhaseError:

@@ -62,6 +62,14 @@ async def test_listen():
         driver = (await connection.get_raw_connection()).driver_connection
         await driver.add_listener("news", print)
 
+async def test_listen_as_text():
+    async with engine.connect() as connection:
+        await connection.execute(text("LISTEN news"))
+
+async def test_vacuum():
+    async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        await connection.execute(text("VACUUM crate"))
+
 async def test_sync_engine():
     create_engine("postgresql+psycopg://nowhere.invalid/x").connect()
 
@@ -110,6 +118,8 @@ NAMED = {
     "test_raw_commit": r"raw transaction control",
     "test_own_isolation_level": r"asks for isolation level SERIALIZABLE",
     "test_listen": r"PostgreSQL delivers notifications at COMMIT",
+    "test_listen_as_text": r"PostgreSQL delivers notifications at COMMIT",
+    "test_vacuum": r"runs outside of transactions only",
     "test_sync_engine": r"has a sync driver \(psycopg\)",
     "test_async_creator": r"test_impossible\.py:\d+ in test_async_creator .* has a connection of its own",
     "test_creator": r"has a connection of its own, from a creator=",

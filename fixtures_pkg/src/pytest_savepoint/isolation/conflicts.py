@@ -24,6 +24,7 @@ __all__ = [
     "listens",
     "needs_rollback",
     "no_sandbox_for_driver",
+    "not_in_a_transaction",
     "outer_writes",
     "own_connection",
     "own_isolation_level",
@@ -131,6 +132,13 @@ def connection_was_lost(test: str | None) -> SandboxError:
     )
 
 
+def not_in_a_transaction(transaction: Transaction, test: str | None) -> SandboxError:
+    return _refusal(
+        f"{transaction} sent a statement that PostgreSQL runs outside of transactions only, such as VACUUM or CREATE INDEX "
+        f"CONCURRENTLY, but a transaction isolates {test}.\n{WAY_OUT[0].upper()}{WAY_OUT[1:]}"
+    )
+
+
 def layer_was_lost(layer: str, test: str | None) -> SandboxError:
     return _refusal(
         f"The data that fixtures of {layer} had put into the database were lost with its connection, when an earlier test "
@@ -190,6 +198,6 @@ def own_connection(user: object, test: str | None) -> SandboxError:
 
 def listens(method: str, test: str | None) -> SandboxError:
     return _refusal(
-        f"{method}() was called in {test}: PostgreSQL delivers notifications at COMMIT, and in a test that is isolated "
+        f"{method} was called in {test}: PostgreSQL delivers notifications at COMMIT, and in a test that is isolated "
         f"by a savepoint nothing is really committed.\nTo hear them, {WAY_OUT}"
     )

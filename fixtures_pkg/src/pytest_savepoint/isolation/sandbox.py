@@ -37,6 +37,8 @@ __all__ = ["Sandbox", "Wire"]
 T = TypeVar("T")
 # The server's words for "somebody ended the transaction that isolates the test".
 _NO_SAVEPOINT = ("3B001", "25P01")
+# And for VACUUM, CREATE INDEX CONCURRENTLY, CREATE DATABASE and their like.
+_NOT_IN_A_TRANSACTION = "25001"
 
 
 class Wire(Protocol):
@@ -310,6 +312,8 @@ class Sandbox:
     def _refuse_impossible(self, transaction: Transaction, statement: Statement) -> None:
         if statement.ends_transaction:
             raise conflicts.raw_control(transaction, self.test)
+        if statement.listens:
+            raise conflicts.listens("LISTEN", self.test)
         if transaction.broken_by is not None:
             raise conflicts.broken_by_outer(transaction, transaction.broken_by, self.test)
         if self._stack.lost is not None:
@@ -343,6 +347,8 @@ class Sandbox:
             if hasattr(error, "sqlstate") or isinstance(error, (asyncio.CancelledError, TimeoutError)):
                 transaction.failed = True
                 self._stack.failed = transaction
+            if getattr(error, "sqlstate", None) == _NOT_IN_A_TRANSACTION:
+                raise conflicts.not_in_a_transaction(transaction, self.test) from error
             raise
         if statement.rolls_back_to:
             transaction.failed = False

@@ -44,6 +44,8 @@ class Statement:
     """It is DDL or DEALLOCATE: what was prepared or looked up before may be out of date or gone."""
     outlives_transaction: bool
     """It sets session state that a rollback does not undo, such as an advisory lock."""
+    listens: bool
+    """It is LISTEN, whose notifications come at a real COMMIT only."""
     rolls_back_to: bool
     """It is ROLLBACK TO SAVEPOINT, which heals a failed transaction."""
 
@@ -65,6 +67,7 @@ def _classify(sql: str) -> Statement:
         ends_transaction=ends,
         defines=first in ("create", "alter", "drop", "do", "deallocate"),
         outlives_transaction=bool(_SESSION_STATE.search(plain)),
+        listens=first == "listen",
         rolls_back_to=rolls_back_to,
     )
 

@@ -12,13 +12,14 @@ from savepoint_ci.report.model import Report
 __all__ = ["last_line", "ledger"]
 
 _SLOWEST = 5
+_IN_LOOPS = 3
 _WORTH_A_WORD = 1.0
 """Seconds from which on a test counts as slow, and a wait is told."""
 
 
 def ledger(report: Report) -> str:
     """Return the folded account of database and time."""
-    lines = [f"- {line}" for line in (*_database(report), *_steps(report), *_workers(report), *_slowest(report))]
+    lines = [f"- {line}" for line in (*_database(report), *_queries(report), *_steps(report), *_workers(report), *_slowest(report))]
     if not lines:
         return ""
     return "<details><summary>Database and time</summary>\n\n" + "\n".join(lines) + "\n\n</details>"
@@ -56,6 +57,21 @@ def _database(report: Report) -> Iterator[str]:
     if database.isolation:
         kinds = sorted(database.isolation.items(), key=lambda kind: -kind[1])
         yield "Isolation: " + ", ".join(f"{number:,} {name}" for name, number in kinds)
+
+
+def _queries(report: Report) -> Iterator[str]:
+    asked = [(test, test.queries) for test in report.tests if test.queries]
+    if not asked:
+        return
+    count, seconds = sum(queries.count for _, queries in asked), sum(queries.seconds for _, queries in asked)
+    most, queries = max(asked, key=lambda pair: pair[1].seconds)
+    yield (
+        f"Statements: {count:,} in {duration_text(seconds)}, most of it in {code(most.nodeid)} "
+        f"({queries.count:,} in {duration_text(queries.seconds)})"
+    )
+    for test, queries in sorted(asked, key=lambda pair: -pair[1].times)[:_IN_LOOPS]:
+        if queries.times:
+            yield f"Sent {queries.times:,} times by {code(test.nodeid)}, as in a loop: {code(queries.repeated)}"
 
 
 def _steps(report: Report) -> Iterator[str]:
