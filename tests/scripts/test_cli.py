@@ -8,7 +8,7 @@ def test_all_faults_are_named_at_once(tool):
     assert done.returncode == 2
     assert "there is no option --workrs; did you mean --workers?" in done.stderr
     assert f"{tool.project / 'elsewhere'} is not a folder" in done.stderr
-    assert "isolation is 'savepoin' (from --isolation); it takes one of savepoint, none" in done.stderr
+    assert "isolation is 'savepoin' (from --isolation); it takes one of auto, savepoint, rows, clone, none" in done.stderr
     assert "did you mean savepoint?" in done.stderr
     assert "server-timeout is 'soon' (from --server-timeout); it takes a number of seconds" in done.stderr
 

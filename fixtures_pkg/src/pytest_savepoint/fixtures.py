@@ -161,7 +161,7 @@ async def _started(engine: AsyncEngine) -> AsyncConnection:
 
 @pytest.fixture
 def assert_queries(request: pytest.FixtureRequest) -> AssertQueries:
-    """Holds a block to a number of statements, as in `with assert_queries(3):` or `with assert_queries(at_most=5):`."""
+    """Hold a block to a number of statements: `with assert_queries(3):` or, as a limit, `at_most=5`."""
     return AssertQueries(request.config.stash[QUERIES])
 
 
