@@ -81,6 +81,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     start_watching(early_config)
     try:
         settings = early_config.stash[_SETTINGS] = read_options(options, early_config.rootpath)
+        if settings.isolation != "none" and settings.migration_tests:
+            early_config.pluginmanager.register(MigrationTests(early_config.rootpath, settings), "savepoint-migrations")
         if settings.isolation != "none" and not options.collectonly:
             _prepare(early_config, settings)
     except SavepointError as error:
@@ -132,11 +134,6 @@ def pytest_configure(config: pytest.Config) -> None:
     select_tests(config)
     if settings is None or settings.isolation == "none":
         return
-    if settings.migration_tests:
-        try:
-            config.pluginmanager.register(MigrationTests(config, settings), "savepoint-migrations")
-        except SavepointError as error:
-            _stop(error)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Learner(config.rootpath, relearn=settings.relearn), "savepoint-learner")
     if WORKER in config.stash:

@@ -125,6 +125,11 @@ def _names(value: object) -> tuple[str, ...]:
     raise ValueError("names of environment variables, separated by commas")
 
 
+def _paths(value: object) -> tuple[str, ...]:
+    parts = value if isinstance(value, list | tuple) else str(value).split(",")
+    return tuple(str(part).strip() for part in parts if str(part).strip())
+
+
 def _secret(value: object) -> Secret:
     return Secret(value if isinstance(value, Secret) else _text(value))
 
@@ -224,6 +229,16 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("database_url_env", _names, ("DATABASE_URL",),
             "The environment variables in which the application and its migrations look for the database URL.",
             plugin=True),
+    # -- migrations as tests --------------------------------------------------------------------------------------
+    Setting("migration_tests", _flag, False,
+            "Test the migrations: one head, each revision up, down and up again, models against migrations, and what "
+            "new revisions do to the base branch's schema.", plugin=True),
+    Setting("new_revisions", _paths, (),
+            "The files of the revisions that a change adds, for migration-tests; empty takes those that git knows to be "
+            "added since the base (scripts/savepoint), or none (plain pytest).", plugin=True),
+    Setting("migration_seed", _text, "",
+            "A command that puts data into the base branch's schema before new revisions are applied to it; the database's "
+            "URL is in its environment.", plugin=True),
     # -- application ----------------------------------------------------------------------------------------------
     Setting("app", _reference, "", "The ASGI application for the client fixture, as module:attribute.", plugin=True),
     Setting("get_db", _reference, "",

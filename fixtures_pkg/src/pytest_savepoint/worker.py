@@ -58,8 +58,8 @@ class Worker:
         self.outgrew_rows = False
         """The last test left behind what emptying tables could not undo."""
         self._own = database
-        self._address = address
-        self._source = source
+        self.address = address
+        self.source = source
         self._clones: SpareClones | None = None
         self._tables: Tables | None = None
         self._ways = {
@@ -166,7 +166,7 @@ class Worker:
         self._refuse_layer(nodeid, "clone")
         name = self._clone_of_now()
         self._spare_clones.execute(name, self._sequences_for(nodeid))
-        self._lead_to(Database.at(self._address, name, self._own.worker, self._source, self.settings))
+        self._lead_to(Database.at(self.address, name, self._own.worker, self.source, self.settings))
         try:
             yield
         finally:
@@ -185,7 +185,7 @@ class Worker:
         self.engines.drop_own_connections()
         self.database = database
         self.engines.database = database.name
-        set_database_urls(self._address, database.name, self.settings.database_url_env)
+        set_database_urls(self.address, database.name, self.settings.database_url_env)
 
     @contextmanager
     def _unisolated(self, nodeid: str) -> Iterator[None]:  # noqa: ARG002 # each way gets it
@@ -208,7 +208,7 @@ class Worker:
     @property
     def _spare_clones(self) -> SpareClones:
         if self._clones is None:
-            self._clones = SpareClones(self._address, self._source, self._own.worker)
+            self._clones = SpareClones(self.address, self.source, self._own.worker)
         return self._clones
 
     def close(self) -> None:

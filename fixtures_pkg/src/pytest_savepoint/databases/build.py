@@ -26,6 +26,7 @@ __all__ = ["Builder"]
 
 _CHILD = Path(__file__).with_name("build_child.py")
 _OUTPUT_LINES = 40
+_NOT_BUILT = "The template could not be built"
 
 _HAS_TABLES = """
 select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -56,25 +57,35 @@ class Builder:
         """
         if schema.source == "none":
             return
-        run = self._run_command if schema.source == "command" else self._run_child
-        heads = await run(schema, address, database)
-        if heads:
+        if schema.source == "command":
+            await self.run(schema.parameter, schema, address, database, called="migrate-command")
+        elif await self._run_child({"work": schema.source}, schema, address, database, _NOT_BUILT):
             await self._refuse_emptiness(schema, address, database)
 
-    async def _run_child(self, schema: Schema, address: Address, database: str) -> list[str]:
+    async def ask(self, question: str, schema: Schema, address: Address, database: str, **asked: Any) -> Any:
+        """Put one of `migrations.questions` to the caller's Alembic, about `database`.
+
+        :param asked: what the question needs.
+        :raises MigrationError: with the caller's own traceback and the revision, without passwords.
+        """
+        job = {"work": "question", "question": question, **asked}
+        return await self._run_child(job, schema, address, database, "The migrations failed")
+
+    async def _run_child(
+        self, work: dict[str, Any], schema: Schema, address: Address, database: str, failed: str
+    ) -> Any:
         with tempfile.TemporaryDirectory(prefix="savepoint-") as folder:
             result = Path(folder) / "result.json"
-            job = self._job(schema, address, database, result)
+            job = self._job(schema, address, database, result) | work
             done = await self._run([self.python, str(_CHILD)], schema, address, database, text=json.dumps(job))
             answer = json.loads(result.read_text(encoding="utf-8")) if result.exists() else {}
-        if "heads" not in answer:
-            raise MigrationError(self._scrubbed(_failure(schema, answer, done), address))
-        return list(answer["heads"])
+        if "answer" not in answer:
+            raise MigrationError(self._scrubbed(f"{failed}{_failure(schema, answer, done)}", address))
+        return answer["answer"]
 
     def _job(self, schema: Schema, address: Address, database: str, result: Path) -> dict[str, Any]:
         names = self.settings.database_url_env
         return {
-            "source": schema.source,
             "parameter": schema.parameter,
             "project": str(schema.project),
             "database": database,
@@ -84,17 +95,23 @@ class Builder:
             "result": str(result),
         }
 
-    async def _run_command(self, schema: Schema, address: Address, database: str) -> list[str]:
-        done = await self._run(schema.parameter, schema, address, database)
+    async def run(self, command: str, schema: Schema, address: Address, database: str, *, called: str) -> None:
+        """Run a command line of the project's with the URL of `database` in its environment.
+
+        :param called: the setting that it comes from.
+        :raises MigrationError: with its output, without passwords, when it fails.
+        """
+        done = await self._run(command, schema, address, database)
         if done.exit_code:
-            message = (
-                f"The template could not be built: the migrate-command ended with exit code {done.exit_code}.\n"
-                f"{_tail(done.output)}\n"
-                f"It ran in {schema.project} with the database's URL in "
-                f"{', '.join((*self.settings.database_url_env, OWN_VARIABLE))}."
+            raise MigrationError(
+                self._scrubbed(
+                    f"The {called} ended with exit code {done.exit_code}.\n"
+                    f"{_tail(done.output)}\n"
+                    f"It ran in {schema.project} with the database's URL in "
+                    f"{', '.join((*self.settings.database_url_env, OWN_VARIABLE))}.",
+                    address,
+                )
             )
-            raise MigrationError(self._scrubbed(message, address))
-        return []
 
     async def _run(
         self, command: list[str] | str, schema: Schema, address: Address, database: str, *, text: str = ""
@@ -161,11 +178,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _failure(schema: Schema, answer: Mapping[str, Any], done: _Ended) -> str:
     if not answer:
         return (
-            f"The template could not be built: the interpreter ended with exit code {done.exit_code} before it "
+            f": the interpreter ended with exit code {done.exit_code} before it "
             f"could say why ({schema.note}).\n{_tail(done.output)}"
         )
     revision = f": revision {answer['revision']} failed" if answer["revision"] else f" ({schema.note} failed)"
-    parts = [f"The template could not be built{revision}.", answer["error"], "", answer["traceback"].strip()]
+    parts = [f"{revision}.", answer["error"], "", answer["traceback"].strip()]
     if done.output.strip():
         parts += ["", "Its output:", _tail(done.output)]
     return "\n".join(parts)

@@ -30,11 +30,11 @@ def main() -> int:
     _make_package_importable()
     try:
         _lead_engines(job)
-        result: dict[str, Any] = {"heads": _BUILDERS[job["source"]](job)}
+        result: dict[str, Any] = {"answer": _WORK[job["work"]](job)}
     except BaseException as error:  # noqa: BLE001 - a SystemExit of the caller's env.py is a failure like any other
         result = {"revision": _failing_revision(error), "error": _last_line(error), "traceback": _callers_part(error)}
     Path(job["result"]).write_text(json.dumps(result), encoding="utf-8")
-    return 0 if "heads" in result else 1
+    return 0 if "answer" in result else 1
 
 
 def _make_package_importable() -> None:
@@ -62,7 +62,21 @@ def _lead_engines(job: dict[str, Any]) -> None:
 
 def _upgrade(job: dict[str, Any]) -> list[str]:
     from alembic import command  # noqa: PLC0415 - the caller's, and only where it is the source
-    from alembic.config import Config  # noqa: PLC0415
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
+    config = _alembic_config(job)
+    command.upgrade(config, "heads")
+    return list(ScriptDirectory.from_config(config).get_heads())
+
+
+def _ask(job: dict[str, Any]) -> Any:
+    from pytest_savepoint.migrations.questions import QUESTIONS  # noqa: PLC0415 - importable only now
+
+    return QUESTIONS[job["question"]](_alembic_config(job), job)
+
+
+def _alembic_config(job: dict[str, Any]) -> Any:
+    from alembic.config import Config  # noqa: PLC0415 - the caller's
     from alembic.script import ScriptDirectory  # noqa: PLC0415
 
     config_file = Path(job["parameter"]).absolute()
@@ -74,8 +88,7 @@ def _upgrade(job: dict[str, Any]) -> list[str]:
         sys.path.insert(0, str(config_file.parent))
     url = _url_for_migrations(job, config.get_main_option("sqlalchemy.url") or "", ScriptDirectory.from_config(config))
     config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
-    command.upgrade(config, "heads")
-    return list(ScriptDirectory.from_config(config).get_heads())
+    return config
 
 
 def _url_for_migrations(job: dict[str, Any], configured: str, scripts: Any) -> str:
@@ -131,7 +144,7 @@ def _create_all_sync(metadata: Any, url: str) -> None:
     engine.dispose()
 
 
-_BUILDERS = {"alembic": _upgrade, "metadata": _create_all}
+_WORK = {"alembic": _upgrade, "metadata": _create_all, "question": _ask}
 
 
 def _failing_revision(error: BaseException) -> str | None:
