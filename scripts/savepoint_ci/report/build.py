@@ -79,6 +79,7 @@ def build_report(
         verdicts=tuple(_clean_verdict(each) for each in verdicts),
         coverage=coverage,
         database=_database(seen.served, seen.isolation) if seen.served else None,
+        migrations=tuple(seen.migrations),
         timing={name: fit_seconds(value) for name, value in (timing or {}).items()},
         gates=gates,
         failure=failure and Failure(step=failure.step, message=fit_text(failure.message)),

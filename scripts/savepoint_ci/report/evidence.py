@@ -14,6 +14,7 @@ __all__ = [
     "Finished",
     "Found",
     "Growth",
+    "MigrationLine",
     "PhaseLine",
     "QueriesLine",
     "Record",
@@ -85,6 +86,15 @@ class Crash(msgspec.Struct, frozen=True, tag_field="kind", tag="crash"):
     nodeid: str | None = None
 
 
+class MigrationLine(msgspec.Struct, frozen=True, tag_field="kind", tag="migration"):
+    """A new revision that was applied to the schema of the base branch."""
+
+    revision: str
+    path: str
+    seconds: float = 0.0
+    locks: dict[str, str] = {}
+
+
 class Warned(msgspec.Struct, frozen=True, tag_field="kind", tag="warning"):
     text: str
 
@@ -122,7 +132,7 @@ class Unreadable(msgspec.Struct, frozen=True):
     line: str
 
 
-Record = Session | Collected | Served | Started | PhaseLine | Stuck | Found | Crash | Warned | Growth | Finished
+Record = Session | Collected | Served | Started | PhaseLine | Stuck | Found | Crash | MigrationLine | Warned | Growth | Finished
 
 
 def read_evidence(lines: Iterable[str]) -> Iterator[Record | Unreadable]:

@@ -30,6 +30,7 @@ __all__ = [
     "Gate",
     "History",
     "LineTests",
+    "Migration",
     "Outcome",
     "PatchCoverage",
     "Phase",
@@ -306,6 +307,16 @@ class Database:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Migration:
+    """A new revision, applied to the base branch's schema; `locks` has the strongest one on each table that was there."""
+
+    revision: Line
+    path: Line
+    seconds: Seconds
+    locks: Annotated[dict[Line, Line], Meta(max_length=1_000)] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Gate:
     """A limit that the run was held to; `actual` is null when there was nothing to measure."""
 
@@ -372,6 +383,7 @@ class Report:
     history: History | None = None
     coverage: Coverage | None = None
     database: Database | None = None
+    migrations: Annotated[tuple[Migration, ...], Meta(max_length=1_000)] = ()
     timing: Annotated[dict[Word, Seconds], Meta(max_length=100)] = field(default_factory=dict)
     gates: Annotated[tuple[Gate, ...], Meta(max_length=20)] = ()
     failure: Failure | None = None

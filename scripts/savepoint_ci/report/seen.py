@@ -12,6 +12,7 @@ from savepoint_ci.report.evidence import (
     Crash,
     Finished,
     Found,
+    MigrationLine,
     PhaseLine,
     QueriesLine,
     Record,
@@ -21,7 +22,7 @@ from savepoint_ci.report.evidence import (
     Warned,
 )
 from savepoint_ci.report.fitting import MOST, fit_amount, fit_line, fit_seconds, fit_text
-from savepoint_ci.report.model import Finding, Phase, PhaseError, Queries
+from savepoint_ci.report.model import Finding, Migration, Phase, PhaseError, Queries
 from savepoint_ci.report.outcomes import TestRecord
 
 __all__ = ["Seen"]
@@ -29,6 +30,8 @@ __all__ = ["Seen"]
 _ISOLATIONS = ("savepoint", "rows", "clone", "none")
 _FAR_FUTURE = 1e11  # seconds since the epoch; evidence may say anything
 _MOST_FINDINGS = 10_000
+_MOST_MIGRATIONS = 1_000
+_MOST_LOCKS = 1_000
 
 
 @dataclass
@@ -41,11 +44,12 @@ class Seen:
     tests: dict[str, TestRecord] = field(default_factory=dict)
     isolation: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
+    migrations: list[Migration] = field(default_factory=list)
     finished: int | None = None
     unreadable: int = 0
     _warnings: list[str] = field(default_factory=list)
 
-    def add(self, record: Record | Unreadable) -> None:  # noqa: C901 - one case per kind of line
+    def add(self, record: Record | Unreadable) -> None:  # noqa: C901, PLR0912 - one case per kind of line
         """Take one line of the evidence."""
         match record:
             case Session():
@@ -78,6 +82,8 @@ class Seen:
                     self._test(nodeid).crash(fit_line(worker), message)
             case Found():
                 self._add_finding(record)
+            case MigrationLine():
+                self.migrations = [*self.migrations, _migration(record)][:_MOST_MIGRATIONS]
             case Warned(text=text):
                 self._warnings.append(text)
             case Finished(exit=code):
@@ -136,6 +142,16 @@ def _queries(line: QueriesLine) -> Queries:
         slowest_seconds=fit_seconds(line.slowest.get("seconds")),
         repeated=fit_line(str(line.repeated.get("statement", ""))),
         times=fit_amount(line.repeated.get("times")),
+    )
+
+
+def _migration(line: MigrationLine) -> Migration:
+    locks = sorted(line.locks.items())[:_MOST_LOCKS]
+    return Migration(
+        revision=fit_line(line.revision),
+        path=fit_line(line.path),
+        seconds=fit_seconds(line.seconds),
+        locks={fit_line(table): fit_line(mode) for table, mode in locks},
     )
 
 

@@ -104,6 +104,7 @@ def merge_reports(
         verdicts=tuple(verdict for report in reports for verdict in report.verdicts),
         coverage=coverage,
         database=_database(reports),
+        migrations=tuple(each for report in reports for each in report.migrations)[:_MOST_WARNINGS],
         timing=_longest(report.timing for report in reports),
         gates=(*gates, *(gate for report in reports for gate in report.gates)),
         failure=merging.failure(),

@@ -24,6 +24,7 @@ from savepoint_ci.steps.install import callers_python
 from savepoint_ci.steps.provision import wait_for_server
 from savepoint_ci.suite.command import suite_command, suite_environment
 from savepoint_ci.suite.coverage import plan_coverage
+from savepoint_ci.suite.new_revisions import new_revisions
 from savepoint_ci.suite.process import Wish, run_suite
 from savepoint_ci.suite.stall import Stall
 from savepoint_ci.suite.tally import Tally
@@ -86,6 +87,7 @@ def _run(invocation: Invocation, provisioned: Provisioned) -> Tested:
     environment = suite_environment(invocation.environ, settings, python=python, server_url=provisioned.url)
     environment["SAVEPOINT_EVIDENCE"] = str(evidence)
     environment |= select(invocation, python, arguments)
+    environment |= new_revisions(settings, invocation.project, environ=invocation.environ)
     warnings: tuple[str, ...] = ()
     if settings.coverage:
         plan = plan_coverage(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_savepoint
 from pytest_savepoint.errors import ExitCode
+from savepoint_ci.report.markdown import job_summary
 from savepoint_ci.report.model import Coverage, Failure, PatchCoverage, parse_report, report_json
 
 TEST = "tests/test_a.py::test_a"
@@ -267,3 +268,12 @@ def test_finding_whose_cause_is_no_text_is_counted_and_the_rest_is_reported(buil
 
     assert (report.findings, report.result) == ((), "green")
     assert "1 line(s) of evidence could not be read" in report.warnings[0]
+
+
+def test_new_revisions_stand_in_the_report_and_in_the_comment(build):
+    line = {"kind": "migration", "revision": "0002", "path": "migrations/0002.py", "seconds": 0.5}
+    locks = {"public.users": "AccessExclusiveLock"}
+    report = build(*phases("passed", "passed", "passed"), {**line, "locks": locks}, FINISHED)
+    (applied,) = parse_report(report_json(report)).migrations
+    assert (applied.revision, applied.path, applied.seconds, applied.locks) == ("0002", "migrations/0002.py", 0.5, locks)
+    assert "New revision `migrations/0002.py`: 0.5 s, AccessExclusiveLock on `public.users`" in job_summary(report)

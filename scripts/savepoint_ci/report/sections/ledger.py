@@ -13,13 +13,14 @@ __all__ = ["last_line", "ledger"]
 
 _SLOWEST = 5
 _IN_LOOPS = 3
+_NEW_REVISIONS = 5
 _WORTH_A_WORD = 1.0
 """Seconds from which on a test counts as slow, and a wait is told."""
 
 
 def ledger(report: Report) -> str:
     """Return the folded account of database and time."""
-    lines = [f"- {line}" for line in (*_database(report), *_queries(report), *_steps(report), *_workers(report), *_slowest(report))]
+    lines = [f"- {line}" for line in (*_database(report), *_migrations(report), *_queries(report), *_steps(report), *_workers(report), *_slowest(report))]
     if not lines:
         return ""
     return "<details><summary>Database and time</summary>\n\n" + "\n".join(lines) + "\n\n</details>"
@@ -57,6 +58,14 @@ def _database(report: Report) -> Iterator[str]:
     if database.isolation:
         kinds = sorted(database.isolation.items(), key=lambda kind: -kind[1])
         yield "Isolation: " + ", ".join(f"{number:,} {name}" for name, number in kinds)
+
+
+def _migrations(report: Report) -> Iterator[str]:
+    for each in report.migrations[:_NEW_REVISIONS]:
+        locks = ", ".join(f"{prose(mode, 40)} on {code(table)}" for table, mode in list(each.locks.items())[:_IN_LOOPS])
+        yield f"New revision {code(each.path)}: {duration_text(each.seconds)}" + (f", {locks}" if locks else "")
+    if len(report.migrations) > _NEW_REVISIONS:
+        yield f"{len(report.migrations) - _NEW_REVISIONS:,} further new revisions are in report.json"
 
 
 def _queries(report: Report) -> Iterator[str]:
