@@ -11,6 +11,7 @@ from measure.tables import Samples, milliseconds, ratio, table
 __all__ = ["Isolation"]
 
 _SUITE = BENCH / "isolation"
+_SAVEPOINT = ("pytest_savepoint.plugin", "peer_savepoint")
 _EMPTY = "the same test with no database"
 _BARE = "the body and its savepoint on one held connection, no pytest"
 
@@ -33,11 +34,14 @@ _PEERS = [
     for loop in ("session", "function")
     for peer in (
         _Peer(_EMPTY, loop, test="test_empty.py"),
-        _Peer("Savepoint", loop, ("pytest_savepoint.plugin", "peer_savepoint")),
+        _Peer("Savepoint", loop, _SAVEPOINT),
+        _Peer("Savepoint, rows", loop, _SAVEPOINT, ("--savepoint-isolation", "rows")),
+        _Peer("Savepoint, clone", loop, _SAVEPOINT, ("--savepoint-isolation", "clone")),
         _Peer("pytest-sqla", loop, ("sqla", "peer_sqla"), ("-o", "sqla_schema=none")),
     )
 ] + [
     _Peer("by hand, one engine and an outer transaction", "session", ("peer_handwritten_session_loop",)),
+    _Peer("by hand, DELETE of every table", "session", ("peer_handwritten_delete",)),
     _Peer("pytest-async-sqlalchemy", "session", ("pytest_async_sqlalchemy", "peer_async_sqlalchemy")),
     _Peer("by hand, an engine with NullPool per test", "function", ("peer_handwritten_nullpool",)),
 ]

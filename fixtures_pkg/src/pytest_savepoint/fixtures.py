@@ -19,6 +19,7 @@ from sqlalchemy.pool import NullPool
 
 from pytest_savepoint.climbing import Climber
 from pytest_savepoint.errors import SettingsError
+from pytest_savepoint.overrides import Override
 from pytest_savepoint.queries import AssertQueries, Queries
 from pytest_savepoint.sessions import Sessions
 from pytest_savepoint.worker import Database, Worker
@@ -37,6 +38,7 @@ __all__ = [
     "db_module_session",
     "db_session",
     "fresh_database",
+    "override",
     "sessions",
 ]
 
@@ -161,7 +163,7 @@ async def _started(engine: AsyncEngine) -> AsyncConnection:
 
 @pytest.fixture
 def assert_queries(request: pytest.FixtureRequest) -> AssertQueries:
-    """Hold a block to a number of statements: `with assert_queries(3):` or, as a limit, `at_most=5`."""
+    """Holds the block of a `with` to a number of statements, exactly or `at_most`."""
     return AssertQueries(request.config.stash[QUERIES])
 
 
@@ -176,6 +178,13 @@ def app(request: pytest.FixtureRequest) -> Any:
             pytrace=False,
         )
     return load_reference(reference)
+
+
+@pytest.fixture
+def override(request: pytest.FixtureRequest) -> Iterator[Override]:
+    """Stand-ins for dependencies of the application and for attributes, undone when the test ends."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield Override(lambda: request.getfixturevalue("app"), patch)
 
 
 @pytest.fixture

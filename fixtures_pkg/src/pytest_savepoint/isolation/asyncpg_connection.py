@@ -15,6 +15,7 @@ import asyncpg
 
 from pytest_savepoint.isolation.asyncpg_statement import SharedStatement
 from pytest_savepoint.isolation.asyncpg_wire import AsyncpgWire
+from pytest_savepoint.isolation.asyncpg_wires import IdleWires
 from pytest_savepoint.isolation.conflicts import listens, own_isolation_level
 from pytest_savepoint.isolation.sandbox import Sandbox
 from pytest_savepoint.isolation.statements import classify
@@ -42,16 +43,14 @@ class SharedConnection:
 
     belongs_to_no_loop = True
 
-    def __init__(
-        self, sandbox: Sandbox, arguments: dict[str, Any], connect: Callable[[dict[str, Any]], Awaitable[AsyncpgWire]]
-    ) -> None:
+    def __init__(self, sandbox: Sandbox, arguments: dict[str, Any], wires: IdleWires) -> None:
         """
         :param arguments: what `asyncpg.connect` takes.
-        :param connect: connects with those arguments to the database that the running test has for its own.
+        :param wires: where it gets a connection of its own and gives it back.
         """
         self._sandbox = sandbox
         self._arguments = arguments
-        self._connect = connect
+        self._wires = wires
         self._transaction: Transaction | None = None
         self._epoch = -1
         self._own_wire: AsyncpgWire | None = None
@@ -197,7 +196,7 @@ class SharedConnection:
     async def _own_connection(self) -> asyncpg.Connection:
         wire = self._own_wire
         if wire is None or not wire.is_open:
-            wire = self._own_wire = await self._connect(self._arguments)
+            wire = self._own_wire = await self._wires.take(self._arguments)
             connection = await wire.connection(in_transaction=False)
             for codec in self._codecs:
                 await wire.set_type_codec(connection, codec)
@@ -210,7 +209,7 @@ class SharedConnection:
         if wire is None or not wire.is_open:
             return
         if left_open or self._own_operations:
-            self.drop_own()
+            self._give_back()
             return
         try:
             wire.execute_now("ROLLBACK")
@@ -224,6 +223,14 @@ class SharedConnection:
         if wire is not None:
             wire.close()
 
+    def _give_back(self) -> None:
+        """Let others have the server connection, unless a statement of ours is still under way on it."""
+        if self._own_operations or self._own_wire is None:
+            self.drop_own()
+        else:
+            wire, self._own_wire, self._own_transaction = self._own_wire, None, None
+            self._wires.give_back(wire, self._arguments)
+
     # -- life ------------------------------------------------------------------------------------------------------
 
     def is_closed(self) -> bool:
@@ -233,14 +240,14 @@ class SharedConnection:
     async def close(self, **_options: Any) -> None:
         self._closed = True
         await self._end(self._sandbox.rollback)
-        self.drop_own()
+        self._give_back()
 
     def terminate(self) -> None:
         self._closed = True
         transaction, self._transaction = self._transaction, None
         if transaction is not None and self._epoch == self._sandbox.epoch:
             self._sandbox.abandon(transaction)
-        self.drop_own()
+        self._give_back()
 
 
 class _SharedTransaction:

@@ -15,11 +15,12 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
 from pytest_savepoint.address import Address
-from pytest_savepoint.databases.audit import LISTEN, OF_A_TEST, OF_THE_SANDBOX
+from pytest_savepoint.databases.audit import LISTEN, OF_THE_SANDBOX
 from pytest_savepoint.engines import redirected
 from pytest_savepoint.isolation import conflicts
 from pytest_savepoint.isolation.asyncpg_connection import SharedConnection
 from pytest_savepoint.isolation.asyncpg_wire import AsyncpgWire
+from pytest_savepoint.isolation.asyncpg_wires import IdleWires
 from pytest_savepoint.isolation.origin import find_origin
 from pytest_savepoint.isolation.sandbox import Sandbox, Wire
 
@@ -45,6 +46,7 @@ class SharedEngines:
         self._of_worker = database
         self.database = database
         """Where connections of their own lead now: the worker's database, or the clone of the running test."""
+        self._wires = IdleWires(lambda: self.database)
         self._shared: weakref.WeakSet[Any] = weakref.WeakSet()
         self._sharers = {"asyncpg": self._share_asyncpg, "psycopg": self._share_psycopg}
         openers = {"asyncpg": self.open_control, "psycopg": self._open_psycopg}
@@ -70,6 +72,7 @@ class SharedEngines:
         """Close the server connections outside of the sandbox; the engines open others when they need them."""
         for connection in list(self._shared):
             connection.drop_own()
+        self._wires.close()
 
     async def open_control(self) -> AsyncpgWire:
         """The connection under the sandbox, which also listens to the escape audit."""
@@ -115,11 +118,7 @@ class SharedEngines:
             raise exc.DisconnectionError(f"this connection leads to {record.info[_LED_TO]}, not to {self.database}")
 
     async def _share_asyncpg(self, **parameters: Any) -> SharedConnection:
-        return SharedConnection(self.sandbox, parameters, self._connect_asyncpg)
-
-    async def _connect_asyncpg(self, parameters: dict[str, Any]) -> AsyncpgWire:
-        settings = {**(parameters.get("server_settings") or {}), **OF_A_TEST}
-        return await AsyncpgWire.open({**parameters, "database": self.database, "server_settings": settings})
+        return SharedConnection(self.sandbox, parameters, self._wires)
 
     async def _open_psycopg(self) -> Wire:
         from pytest_savepoint.isolation.psycopg_connection import PsycopgWire  # noqa: PLC0415 # psycopg is the caller's
