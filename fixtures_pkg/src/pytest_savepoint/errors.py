@@ -8,6 +8,7 @@ __all__ = [
     "ExitCode",
     "GuardError",
     "MigrationError",
+    "OutgoingCallError",
     "SandboxError",
     "SavepointError",
     "ServerError",
@@ -54,3 +55,7 @@ class MigrationError(SavepointError):
 
 class SandboxError(SavepointError):
     """One connection cannot serve what a test does; the message names both parties."""
+
+
+class OutgoingCallError(SavepointError):
+    """A test wanted to reach another machine; no OSError, which clients would turn into an error of theirs."""

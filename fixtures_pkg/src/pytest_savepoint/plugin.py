@@ -35,10 +35,12 @@ from pytest_savepoint.fixtures import (
     db_module_session,
     db_session,
     fresh_database,
+    override,
     sessions,
 )
 from pytest_savepoint.isolation.ladder import Ladder, load_learned
 from pytest_savepoint.migrations.tests import MigrationTests
+from pytest_savepoint.network.outgoing import OutgoingCalls, known_hosts
 from pytest_savepoint.observer import observe, start_watching
 from pytest_savepoint.options import add_options, read_options
 from pytest_savepoint.queries import Queries
@@ -57,6 +59,7 @@ __all__ = [
     "db_module_session",
     "db_session",
     "fresh_database",
+    "override",
     "sessions",
 ]
 
@@ -132,6 +135,9 @@ def pytest_configure(config: pytest.Config) -> None:
     settings = config.stash.get(_SETTINGS, None)
     observe(config, settings.isolation if settings is not None else "none")
     select_tests(config)
+    if settings is not None and settings.outgoing_http == "refuse":
+        own = known_hosts(settings.database_url_env)
+        config.pluginmanager.register(OutgoingCalls(config.rootpath, own), "savepoint-outgoing")
     if settings is None or settings.isolation == "none":
         return
     if not hasattr(config, "workerinput"):

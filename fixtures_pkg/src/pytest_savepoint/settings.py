@@ -244,6 +244,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("get_db", _reference, "",
             "The dependency that gives a session to routes, as module:attribute; overridden while client is used.",
             plugin=True),
+    Setting("outgoing_http", _choice("allow", "refuse"), "allow",
+            "What becomes of calls that leave this machine while a test runs; refuse ends them with an error that names "
+            "the call.", plugin=True),
     # -- suite ----------------------------------------------------------------------------------------------------
     Setting("workers", _workers, "auto", "Number of xdist workers; 0 runs in one process."),
     Setting("python", _text, "",

@@ -1,0 +1,1 @@
+"""What tests may reach over the network."""
