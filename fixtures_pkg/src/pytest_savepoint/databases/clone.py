@@ -12,7 +12,7 @@ from pytest_savepoint.databases.names import BIRTH_MARK, mark_of, quoted, quoted
 from pytest_savepoint.databases.session import Connection, session
 from pytest_savepoint.errors import ServerError
 
-__all__ = ["carried_over", "create_clones"]
+__all__ = ["carried_over", "create_clone", "create_clones"]
 
 _CREATORS = 4
 _HAS_STRATEGIES = 150_000
@@ -78,15 +78,30 @@ async def create_clones(
     async def create_waiting() -> None:
         async with session(address) as connection:
             while waiting:
-                await _create(connection, template, carried, waiting.pop(), run_id)
+                await create_clone(connection, template, carried, waiting.pop(), run_id)
 
     try:
         await asyncio.gather(*(create_waiting() for _ in range(min(_CREATORS, len(names)))))
-    except (asyncpg.PostgresError, OSError) as error:
-        raise ServerError(
-            f"A database could not be made from the template {template} at {address.shown()}: {error}.\n"
-            "Look at the server's disk space and connection limit; `savepoint clean` drops what dead runs left."
-        ) from error
+    except OSError as error:
+        raise _not_made(template, error) from error
+
+
+async def create_clone(connection: Connection, template: str, carried: Sequence[str], name: str, run_id: str) -> None:
+    """Make one database from `template`.
+
+    :raises ServerError: with the server's own words.
+    """
+    try:
+        await _create(connection, template, carried, name, run_id)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise _not_made(template, error) from error
+
+
+def _not_made(template: str, error: Exception) -> ServerError:
+    return ServerError(
+        f"A database could not be made from {template}: {error}.\n"
+        "Look at the server's disk space and connection limit; `savepoint clean` drops what dead runs left."
+    )
 
 
 async def _create(connection: Connection, template: str, carried: Sequence[str], name: str, run_id: str) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from concurrent.futures import Future
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from pytest_savepoint.address import Address
 from pytest_savepoint.background import Background
-from pytest_savepoint.databases.clone import create_clones
+from pytest_savepoint.databases.clone import create_clone, create_clones
 from pytest_savepoint.databases.names import database_name
 from pytest_savepoint.databases.owned import drop_ours
 from pytest_savepoint.databases.rows import Tables
-from pytest_savepoint.databases.session import session
+from pytest_savepoint.databases.session import Connection, connect, session
 
 __all__ = ["CloneSource", "SpareClones"]
 
@@ -36,6 +39,8 @@ class SpareClones:
         self._spare: Future[str] | None = None
         self._dropping: list[Future[None]] = []
         self._background = Background()
+        self._creating = _Line(address)
+        self._removing = _Line(address)
 
     def prepare(self) -> None:
         """Begin to make the next one, unless it is on its way."""
@@ -89,7 +94,12 @@ class SpareClones:
         for drop in self._dropping:
             # The end of the run drops what could not be dropped here.
             drop.exception()
+        self._background.call(self._disconnect())
         self._background.close()
+
+    async def _disconnect(self) -> None:
+        await self._creating.close()
+        await self._removing.close()
 
     async def _copy(self, database: str, *, end_sessions: bool = False) -> str:
         self._made += 1
@@ -99,7 +109,8 @@ class SpareClones:
                 await connection.execute(
                     "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1", database
                 )
-        await create_clones(self._address, database, self._source.carried, [name], self._source.run_id)
+        async with self._creating.in_use() as connection:
+            await create_clone(connection, database, self._source.carried, name, self._source.run_id)
         return name
 
     async def _read_tables(self, database: str) -> Tables:
@@ -111,9 +122,30 @@ class SpareClones:
             await connection.execute(sql)
 
     async def _drop(self, name: str) -> None:
-        async with session(self._address) as connection:
+        async with self._removing.in_use() as connection:
             await drop_ours(connection, name)
 
     async def _remake(self, name: str) -> None:
         await self._drop(name)
         await create_clones(self._address, self._source.template, self._source.carried, [name], self._source.run_id)
+
+
+class _Line:
+    """A connection that stays open from one clone to the next, for one statement at a time."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._connection: Connection | None = None
+        self._lock: asyncio.Lock | None = None
+
+    @asynccontextmanager
+    async def in_use(self) -> AsyncIterator[Connection]:
+        self._lock = self._lock or asyncio.Lock()
+        async with self._lock:
+            if self._connection is None or self._connection.is_closed():
+                self._connection = await connect(self._address)
+            yield self._connection
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()
