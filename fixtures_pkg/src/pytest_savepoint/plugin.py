@@ -45,6 +45,7 @@ from pytest_savepoint.observer import observe, start_watching
 from pytest_savepoint.options import add_options, read_options
 from pytest_savepoint.queries import Queries
 from pytest_savepoint.selection import select_tests
+from pytest_savepoint.services.redis_tests import URL_VARIABLE, RedisTests
 from pytest_savepoint.settings import Settings
 from pytest_savepoint.worker import Database, Worker, announce, assigned_database, set_database_urls
 
@@ -88,6 +89,9 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
             early_config.pluginmanager.register(MigrationTests(early_config.rootpath, settings), "savepoint-migrations")
         if settings.isolation != "none" and not options.collectonly:
             _prepare(early_config, settings)
+            if "redis" in settings.services:
+                tests = RedisTests(settings, runs_tests=WORKER in early_config.stash)
+                early_config.pluginmanager.register(tests, "savepoint-redis")
     except SavepointError as error:
         _stop(error)
 
@@ -136,7 +140,7 @@ def pytest_configure(config: pytest.Config) -> None:
     observe(config, settings.isolation if settings is not None else "none")
     select_tests(config)
     if settings is not None and settings.outgoing_http == "refuse":
-        own = known_hosts(settings.database_url_env)
+        own = known_hosts((*settings.database_url_env, URL_VARIABLE))
         config.pluginmanager.register(OutgoingCalls(config.rootpath, own), "savepoint-outgoing")
     if settings is None or settings.isolation == "none":
         return

@@ -130,6 +130,13 @@ def _paths(value: object) -> tuple[str, ...]:
     return tuple(str(part).strip() for part in parts if str(part).strip())
 
 
+def _services(value: object) -> tuple[str, ...]:
+    names = _paths(value)
+    if set(names) <= {"redis"}:
+        return names
+    raise ValueError("redis")
+
+
 def _secret(value: object) -> Secret:
     return Secret(value if isinstance(value, Secret) else _text(value))
 
@@ -244,6 +251,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("get_db", _reference, "",
             "The dependency that gives a session to routes, as module:attribute; overridden while client is used.",
             plugin=True),
+    Setting("services", _services, (),
+            "Further services that the run provides: redis. Each worker has a database of its own in it, emptied after "
+            "each test, whose URL is in REDIS_URL.", plugin=True),
+    Setting("redis_url", _secret, Secret(""),
+            "A Redis server whose empty databases may be used, as redis://user:password@host:port/0; empty starts the "
+            "machine's own redis-server.", plugin=True),
     Setting("outgoing_http", _choice("allow", "refuse"), "allow",
             "What becomes of calls that leave this machine while a test runs; refuse ends them with an error that names "
             "the call.", plugin=True),
@@ -370,7 +383,7 @@ def _pyproject_table(project: Path) -> tuple[dict[str, object], list[str]]:
         return {}, []
     except tomllib.TOMLDecodeError as error:
         return {}, [f"{project / 'pyproject.toml'} cannot be read: {error}."]
-    known = {setting.kebab for setting in SETTINGS if not setting.secret or setting.name == "server_url"}
+    known = {setting.kebab for setting in SETTINGS if not setting.secret or setting.name in ("server_url", "redis_url")}
     faults = []
     for name in table:
         if name not in known and name not in _TABLES:

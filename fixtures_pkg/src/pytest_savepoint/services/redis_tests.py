@@ -1,0 +1,56 @@
+"""Redis for a pytest run: the URL before the application is imported, an empty database for each test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+
+import pytest
+
+from pytest_savepoint.secret import Secret
+from pytest_savepoint.services.redis_database import RedisDatabase, refuse_foreign_server
+from pytest_savepoint.services.redis_server import OwnRedis
+from pytest_savepoint.settings import Settings
+
+__all__ = ["URL_VARIABLE", "RedisTests"]
+
+URL_VARIABLE = "REDIS_URL"
+# What the process that starts the server hands to its workers.
+_SERVER_VARIABLE = "SAVEPOINT_REDIS_SERVER"
+
+
+class RedisTests:
+    """In every process of the run; the first one starts the server, those that run tests have a database each."""
+
+    def __init__(self, settings: Settings, *, runs_tests: bool) -> None:
+        """
+        :raises ServerError: when there is no server, or no free database.
+        :raises GuardError: when the given server must not be used.
+        """
+        self._server: OwnRedis | None = None
+        self._database: RedisDatabase | None = None
+        url = settings.redis_url or Secret(os.environ.pop(_SERVER_VARIABLE, ""))
+        if url:
+            refuse_foreign_server(url, settings.trusted_host)
+        else:
+            self._server = OwnRedis.start(timeout=settings.server_timeout)
+            url = self._server.url
+            if not runs_tests:
+                os.environ[_SERVER_VARIABLE] = url.reveal()
+        if runs_tests:
+            self._database = RedisDatabase.claim(url)
+            os.environ[URL_VARIABLE] = self._database.url.reveal()
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(self) -> Generator[None, None, None]:
+        yield
+        # One round trip, whether the test used it or not: so nothing that a subprocess or thread wrote is missed.
+        if self._database is not None:
+            self._database.empty()
+
+    def pytest_unconfigure(self) -> None:
+        if self._database is not None:
+            self._database.give_back()
+        if self._server is not None:
+            os.environ.pop(_SERVER_VARIABLE, None)
+            self._server.stop()
