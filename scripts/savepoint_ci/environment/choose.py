@@ -51,6 +51,10 @@ def active_python(setting: str, environ: Mapping[str, str]) -> tuple[Path, str] 
                 f"{variable} names {environ[variable]}, but there is no {python}.\n"
                 "Activate an environment that exists, or none, or give its interpreter in the setting python."
             )
+    # Some put an environment's folder on the path and leave it at that.
+    first = shutil.which("python3", path=environ.get("PATH")) or shutil.which("python", path=environ.get("PATH"))
+    if first and (Path(first).parent.parent / "pyvenv.cfg").exists():
+        return Path(first).absolute(), "first on PATH"
     return None
 
 
@@ -68,10 +72,19 @@ def find_base_python(project: Path, environ: Mapping[str, str]) -> str:
     return run_program(command, folder=project, environ=environ, purpose="Finding a Python for the project").strip()
 
 
-def make_once(home: Path, key: str, base: str, fill: Callable[[Path], None] | None, environ: Mapping[str, str]) -> Path:
+def make_once(
+    home: Path,
+    key: str,
+    base: str,
+    fill: Callable[[Path], None] | None,
+    environ: Mapping[str, str],
+    *,
+    with_base: bool = False,
+) -> Path:
     """The environment `home`/`key`, made when it is not there; half an environment is never seen.
 
     :param base: the interpreter to make it from.
+    :param with_base: whether what is installed beside `base` can be imported too.
     :param fill: installs into the new environment, given its interpreter.
     """
     place = home / hashlib.sha256(key.encode()).hexdigest()[:20]
@@ -80,7 +93,8 @@ def make_once(home: Path, key: str, base: str, fill: Callable[[Path], None] | No
         with tempfile.TemporaryDirectory(dir=home, prefix="making-", ignore_cleanup_errors=True) as scratch:
             new = Path(scratch, "environment")
             # Relocatable, because it is renamed when it is complete; with pip, because install commands use it.
-            command = (UV, "venv", "--relocatable", "--seed", "--no-project", "--python", base, new)
+            extra = ("--system-site-packages",) if with_base else ()
+            command = (UV, "venv", "--relocatable", "--seed", "--no-project", *extra, "--python", base, new)
             run_program(command, folder=Path(scratch), environ=environ, purpose="Making an environment")
             if fill:
                 fill(environment_python(new))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from savepoint_ci.environment.additions import install_additions, missing_additions, our_digest
@@ -17,6 +19,7 @@ from savepoint_ci.environment.choose import (
     read_contents,
 )
 from savepoint_ci.environment.dependencies import Dependencies, detect_dependencies
+from savepoint_ci.environment.imports import undeclared_requirements
 from savepoint_ci.environment.uv import UV, InstallError, run_program
 from savepoint_ci.invocation import Invocation
 from savepoint_ci.state import Installed
@@ -77,15 +80,19 @@ def callers_python(invocation: Invocation) -> Path:
     )
 
 
-def _fill(invocation: Invocation, python: Path, dependencies: Dependencies | None) -> None:
+def _fill(
+    invocation: Invocation, python: Path, dependencies: Dependencies | None, undeclared: Sequence[str] = ()
+) -> None:
     if dependencies:
         _install_dependencies(invocation, python, dependencies)
-    _add_what_is_missing(invocation, python)
+    _add_what_is_missing(invocation, python, undeclared)
 
 
-def _add_what_is_missing(invocation: Invocation, python: Path) -> None:
+def _add_what_is_missing(invocation: Invocation, python: Path, undeclared: Sequence[str] = ()) -> None:
     contents = read_contents(python, invocation.environ)
-    requirements = missing_additions(contents, invocation.settings, invocation.project)
+    known = {name.lower().replace("_", "-") for name in contents.installed}
+    requirements = [each for each in undeclared if re.split(r"[\[>]", each)[0] not in known]
+    requirements += missing_additions(contents, invocation.settings, invocation.project)
     if requirements or contents.savepoint != our_digest():
         install_additions(python, contents, requirements, cache=invocation.cache, environ=invocation.environ)
         invocation.display.say(f"savepoint: added {', '.join([*requirements, 'pytest-savepoint'])}")
@@ -104,6 +111,9 @@ def _kept_environment(invocation: Invocation, dependencies: Dependencies | None)
     """An environment for exactly these files; when they change, so does the environment."""
     base = find_base_python(invocation.project, invocation.environ)
     files = dependencies.files if dependencies else ()
+    undeclared = [] if dependencies or invocation.settings.install else undeclared_requirements(invocation.project)
+    # Where nothing is declared, tests run with what is installed beside the Python that has a pytest.
+    with_base = bool(undeclared) and "pytest" in read_contents(Path(base), invocation.environ).installed
     key = "\0".join(
         [
             str(invocation.project),
@@ -111,15 +121,17 @@ def _kept_environment(invocation: Invocation, dependencies: Dependencies | None)
             our_digest(),
             invocation.settings.install,
             f"{invocation.settings.workers != '0'} {invocation.settings.coverage}",
+            f"{with_base} {undeclared}",
             *(f"{path}\0{path.read_text('utf-8', 'replace')}" for path in files if path.exists()),
         ]
     )
 
     def fill(python: Path) -> None:
         if not invocation.settings.install:
-            _fill(invocation, python, dependencies)
+            _fill(invocation, python, dependencies, undeclared)
 
-    return make_once(invocation.cache / "environments", key, base, fill, invocation.environ)
+    home = invocation.cache / "environments"
+    return make_once(home, key, base, fill, invocation.environ, with_base=with_base)
 
 
 def _run_install_command(invocation: Invocation, python: Path, command: str) -> None:

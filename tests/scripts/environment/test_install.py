@@ -133,3 +133,21 @@ def test_install_command_that_fails_ends_the_run_with_its_exit_code(tool, enviro
     assert "The install command failed with exit code 7" in done.stdout
     assert "no mirror" in done.stdout
     assert tool.report["failure"]["step"] == "install"
+
+
+def test_environment_that_is_first_on_the_path_is_the_callers(tool, environment):
+    tool.environ.pop("VIRTUAL_ENV", None)
+    tool.environ["PATH"] = f"{environment / 'bin'}:{tool.environ['PATH']}"
+    done = tool.call("install")
+    assert done.returncode == 0, done.stdout
+    assert "pytest-savepoint" in versions(environment / "bin" / "python")
+
+
+def test_project_that_declares_nothing_gets_the_known_libraries_it_imports(tool, tmp_path):
+    tool.environ["SAVEPOINT_STATE"] = str(tmp_path / "state")
+    tool.environ["PATH"] = f"{Path(sys.base_prefix, 'bin')}:{tool.environ['PATH']}"
+    tool.write(test_thing="import freezegun\nimport somebody_elses_name\n")
+    done = tool.call("install")
+    assert done.returncode == 0, done.stdout
+    python = json.loads((tmp_path / "state" / "installed.json").read_text())["python"]
+    assert "freezegun" in versions(python)
