@@ -75,17 +75,17 @@ class Scribe:
             )
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        # xdist reports the test during which a worker died with the phase "???".
-        when = report.when if report.when in ("setup", "call", "teardown") else "call"
         seen: dict[str, Any] = getattr(report, "savepoint", {})
         self._facts += seen.get("facts", ())
+        if self._file is None:
+            return
+        # xdist reports the test during which a worker died with the phase "???".
+        when = report.when if report.when in ("setup", "call", "teardown") else "call"
         for applied in getattr(report, "savepoint_migrations", ()):
             self._write("migration", **applied)
         self._phase(report, when=when, path=seen.get("path"), line=seen.get("line"))
 
     def _phase(self, report: Any, *, when: str, path: str | None, line: int | None) -> None:
-        if self._file is None:
-            return
         failed = report.outcome == "failed"
         self._write(
             "phase",

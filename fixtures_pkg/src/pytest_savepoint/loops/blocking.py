@@ -26,6 +26,7 @@ class Blocking:
         self._recorder = recorder
         self._caller = caller
         self._turns = 0
+        self._turning = False
         self._main = threading.main_thread().ident
         self._held: list[Fact] | None = None
         self._since = 0.0
@@ -45,14 +46,18 @@ class Blocking:
     def _watch_turns(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def _run_once(loop: Any) -> None:
             self._turns += 1
-            original(loop)
+            self._turning = True
+            try:
+                original(loop)
+            finally:
+                self._turning = False
 
         return _run_once
 
     def _look(self) -> None:
         turns = -1
         while not self._stop.wait(_EVERY):
-            if turns != self._turns:
+            if turns != self._turns or not self._turning:
                 self.settle()
                 turns = self._turns
                 continue

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import heapq
 import os
+import sys
 from collections.abc import Callable
+
+if sys.platform != "win32":
+    import resource
 
 from pytest_savepoint.evidence import Fact, Recorder
 from pytest_savepoint.loops.patches import harmless
@@ -16,7 +20,7 @@ _KEPT = 10
 
 
 class Growth:
-    """Reads the resident memory, and counts living tasks and connections, once per test.
+    """Sees after each test whether the memory's peak has moved, and counts living tasks and connections.
 
     :param tasks: counts the caller's living tasks.
     :param connections: counts living database connections.
@@ -30,6 +34,7 @@ class Growth:
         self._file: int | None = None
         self._first: tuple[int, int, int] | None = None
         self._last = (0, 0, 0)
+        self._peak = 0
         self._grown: list[tuple[int, int, str, int, int]] = []  # bytes, number, test, tasks, connections
         self._number = 0
 
@@ -45,7 +50,7 @@ class Growth:
     @harmless
     def look(self, test: str) -> None:
         """A test is over."""
-        now = self._resident(), self._tasks(), self._connections()
+        now = self._resident() if self._has_risen() else self._last[0], self._tasks(), self._connections()
         last, self._last = self._last, now
         if now[0] - last[0] < _WORTH_NOTING and now[1] <= last[1] and now[2] <= last[2]:
             return
@@ -57,6 +62,13 @@ class Growth:
             entry = now[0] - last[0], self._number, test, now[1] - last[1], now[2] - last[2]
             (heapq.heappush if len(self._grown) < _KEPT else heapq.heappushpop)(self._grown, entry)
 
+    def _has_risen(self) -> bool:
+        """Whether this test moved the process's peak; much cheaper to ask for than what is resident now."""
+        if self._file is None:
+            return False
+        before, self._peak = self._peak, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return (self._peak - before) * 1024 >= _WORTH_NOTING
+
     def _resident(self) -> int:
         # One open file for all tests: the kernel writes the numbers anew for each read.
         return int(os.pread(self._file, 64, 0).split()[1]) * self._page if self._file is not None else 0
@@ -66,6 +78,7 @@ class Growth:
         """Record what the suite added up to, and the tests that added most."""
         if self._first is None:
             return
+        self._last = self._resident(), *self._last[1:]
         tests: list[Fact] = [
             {"test": test, "bytes": size, "tasks": tasks, "connections": connections}
             for size, _, test, tasks, connections in sorted(self._grown, reverse=True)
