@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+SOURCE = Path(__file__).parents[2] / "fixtures_pkg" / "src"
 MODULE = "import pytest\n\n@pytest.mark.parametrize('n', range(3))\ndef test_it(n): pass\n"
 
 
@@ -16,6 +17,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
     for name in ("test_a", "test_b"):
         pytester.makepyfile(**{name: MODULE})
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(SOURCE))
 
     def run(*arguments: str, project: Path | None = None, **selection: object) -> list[str]:
         file = pytester.path / "selection.json"

@@ -25,7 +25,9 @@ WAYS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way", [way if way == "a loop per test" else pytest.param(way, marks=pytest.mark.e2e) for way in WAYS]
+)
 def test_laws_hold_with(way, run_suite):
     result = run_suite("laws", *WAYS[way])
     assert f"{LAWS + ASYNCPG_LAWS} passed" in result.stdout, result.stdout + result.stderr

@@ -87,6 +87,7 @@ def test_surer_findings_are_errors():
     assert [each["level"] for each in results] == ["error", "warning"]
 
 
+@pytest.mark.e2e
 def test_run_writes_it_beside_the_report(observer, schema):
     observer.write(test_one="def test_passes():\n    assert True\n")
     done = observer.call("run")
