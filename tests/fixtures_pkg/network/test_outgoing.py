@@ -103,6 +103,7 @@ def test_only_calls_that_leave_the_machine_are_refused_and_the_message_names_the
     assert "key=hush" not in said.partition("short test summary")[2]
 
 
+@pytest.mark.e2e
 def test_outside_of_tests_and_by_default_nothing_is_refused(run) -> None:
     said = run(
         "import socket\nfound = socket.getaddrinfo\nbefore = socket.socket.connect\n"
@@ -128,7 +129,7 @@ async def test_second(client):
 """
 
 
-@pytest.mark.parametrize(("fails", "ends"), [("True", "2 passed"), ("False", "1 failed, 1 passed")])
+@pytest.mark.parametrize(("fails", "ends"), [pytest.param("True", "2 passed", marks=pytest.mark.e2e), ("False", "1 failed, 1 passed")])
 def test_override_is_gone_after_the_test_however_it_ends(run, fails, ends) -> None:
     said = run(OVERRIDES.replace("FAILS", fails), "-p", "no:randomly")
     assert ends in said, said

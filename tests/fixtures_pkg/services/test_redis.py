@@ -80,6 +80,7 @@ def test_given_server_keeps_its_keys_and_gets_back_what_was_claimed(run, given) 
     assert database(given, 0).keys() == []
 
 
+@pytest.mark.e2e
 def test_server_that_is_not_this_machines_is_refused(run) -> None:
     done = run(SAVEPOINT_REDIS_URL="redis://:hush@cache.example.com/0")
     assert done.returncode == 2
