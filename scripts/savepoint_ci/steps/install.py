@@ -53,7 +53,7 @@ def _environment(invocation: Invocation, dependencies: Dependencies | None) -> P
         python, origin = found
         invocation.display.say(f"savepoint: using {python} ({origin})")
         if not invocation.settings.install:
-            _fill(invocation, python, dependencies)
+            _fill(invocation, python, dependencies, _undeclared(invocation, dependencies))
         return python
     if invocation.settings.install == "none":
         raise InstallError(
@@ -88,6 +88,10 @@ def _fill(
     _add_what_is_missing(invocation, python, undeclared)
 
 
+def _undeclared(invocation: Invocation, dependencies: Dependencies | None) -> list[str]:
+    return [] if dependencies or invocation.settings.install else undeclared_requirements(invocation.project)
+
+
 def _add_what_is_missing(invocation: Invocation, python: Path, undeclared: Sequence[str] = ()) -> None:
     contents = read_contents(python, invocation.environ)
     known = {name.lower().replace("_", "-") for name in contents.installed}
@@ -111,7 +115,7 @@ def _kept_environment(invocation: Invocation, dependencies: Dependencies | None)
     """An environment for exactly these files; when they change, so does the environment."""
     base = find_base_python(invocation.project, invocation.environ)
     files = dependencies.files if dependencies else ()
-    undeclared = [] if dependencies or invocation.settings.install else undeclared_requirements(invocation.project)
+    undeclared = _undeclared(invocation, dependencies)
     # Where nothing is declared, tests run with what is installed beside the Python that has a pytest.
     with_base = bool(undeclared) and "pytest" in read_contents(Path(base), invocation.environ).installed
     key = "\0".join(
