@@ -31,13 +31,16 @@ def start_watching(config: pytest.Config) -> None:
         watch.start()
 
 
-def observe(config: pytest.Config, isolation: str) -> None:
+def observe(config: pytest.Config, isolation: str, *, memory: bool = False) -> None:
     """Record what happens in this pytest process, and show what was found where the user can see it.
 
     :param isolation: how tests are undone, as it stands in the evidence.
+    :param memory: whether allocations are traced, to name the lines whose objects stay.
     """
     start_watching(config)
     watch = config.stash[_WATCH]
+    if memory:
+        watch.growth.trace(watch.caller)
     if hasattr(config, "workerinput"):
         output: dict[str, Any] = config.workeroutput  # type: ignore[attr-defined] # xdist's
         watch.recorder.worker = config.workerinput["workerid"]

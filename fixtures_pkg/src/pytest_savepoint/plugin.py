@@ -137,7 +137,8 @@ def pytest_configure(config: pytest.Config) -> None:
     queries = config.stash[QUERIES] = Queries()
     config.pluginmanager.register(queries, "savepoint-queries")
     settings = config.stash.get(_SETTINGS, None)
-    observe(config, settings.isolation if settings is not None else "none")
+    isolation, memory = (settings.isolation, settings.memory) if settings is not None else ("none", False)
+    observe(config, isolation, memory=memory)
     select_tests(config)
     if settings is not None and settings.outgoing_http == "refuse":
         own = known_hosts((*settings.database_url_env, URL_VARIABLE))

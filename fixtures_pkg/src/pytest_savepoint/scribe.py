@@ -131,7 +131,7 @@ class Scribe:
             terminalreporter.section("savepoint: findings")
             terminalreporter.write_line("\n\n".join(shown(finding) for finding in findings))
         for grown in (fact for fact in self._facts if fact["kind"] == "growth"):
-            self._write("growth", **{name: grown[name] for name in ("worker", "first", "last", "tests")})
+            self._write("growth", **{name: grown[name] for name in ("worker", "first", "last", "tests", "allocated")})
         for finding in findings:
             self._write("finding", **finding.as_dict())
         self._write("finished", exit=int(exitstatus), time=time.time())

@@ -260,6 +260,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("outgoing_http", _choice("allow", "refuse"), "allow",
             "What becomes of calls that leave this machine while a test runs; refuse ends them with an error that names "
             "the call.", plugin=True),
+    Setting("memory", _flag, False,
+            "Trace allocations and name the lines whose objects stay in memory over the suite; tests are 5 to 12 times "
+            "slower.", plugin=True),
     # -- suite ----------------------------------------------------------------------------------------------------
     Setting("workers", _workers, "auto", "Number of xdist workers; 0 runs in one process."),
     Setting("python", _text, "",

@@ -83,6 +83,7 @@ def build_report(
         timing={name: fit_seconds(value) for name, value in (timing or {}).items()},
         gates=gates,
         failure=failure and Failure(step=failure.step, message=fit_text(failure.message)),
+        growth=tuple(seen.growth),
         warnings=tuple(fit_text(each) for each in said[:_MOST_WARNINGS]),
     )
 

@@ -118,12 +118,13 @@ class Stuck(msgspec.Struct, frozen=True, tag_field="kind", tag="stuck"):
 
 
 class Growth(msgspec.Struct, frozen=True, tag_field="kind", tag="growth"):
-    """What one process held after its first and its last test, and the tests that added most."""
+    """What one process held after its first and its last test, the tests that added most, and the lines if asked for."""
 
     worker: str = "main"
     first: dict[str, int] = {}
     last: dict[str, int] = {}
     tests: list[dict[str, Any]] = []
+    allocated: list[dict[str, Any]] = []
 
 
 class Unreadable(msgspec.Struct, frozen=True):
@@ -132,7 +133,20 @@ class Unreadable(msgspec.Struct, frozen=True):
     line: str
 
 
-Record = Session | Collected | Served | Started | PhaseLine | Stuck | Found | Crash | MigrationLine | Warned | Growth | Finished
+Record = (
+    Session
+    | Collected
+    | Served
+    | Started
+    | PhaseLine
+    | Stuck
+    | Found
+    | Crash
+    | MigrationLine
+    | Warned
+    | Growth
+    | Finished
+)
 
 
 def read_evidence(lines: Iterable[str]) -> Iterator[Record | Unreadable]:

@@ -18,6 +18,7 @@ __all__ = [
     "LINE_LIMIT",
     "REPORT_BYTES",
     "TEXT_LIMIT",
+    "Allocated",
     "Count",
     "Coverage",
     "Culprit",
@@ -28,6 +29,9 @@ __all__ = [
     "FilePatch",
     "Finding",
     "Gate",
+    "Grown",
+    "Growth",
+    "Held",
     "History",
     "LineTests",
     "Migration",
@@ -62,6 +66,8 @@ Text = Annotated[str, Meta(max_length=TEXT_LIMIT)]
 Seconds = Annotated[float, Meta(ge=0, le=10_000_000)]
 Percent = Annotated[float, Meta(ge=0, le=100)]
 LineNumber = Annotated[int, Meta(ge=1, le=100_000_000)]
+Bytes = Annotated[int, Meta(ge=0, le=2**53)]
+Change = Annotated[int, Meta(ge=-(2**53), le=2**53)]
 Amount = Annotated[int, Meta(ge=0, le=100_000_000)]
 # `$` alone lets Python take a line break after the last character.
 Slug = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_.-]{0,79}$(?!\n)")]
@@ -368,6 +374,49 @@ class ShardResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Allocated:
+    """A line, and by how many bytes in how many blocks its living objects grew over the suite."""
+
+    path: Line
+    line: LineNumber
+    bytes: Change
+    blocks: Change
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """What a process holds of what can grow: resident bytes, living tasks and connections."""
+
+    bytes: Bytes = 0
+    tasks: Amount = 0
+    connections: Amount = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grown:
+    """A test after which its process held more; what it gave back is negative."""
+
+    test: Line
+    bytes: Change = 0
+    tasks: Change = 0
+    connections: Change = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Growth:
+    """What one process held after its first and its last test, and the tests that added most.
+
+    `allocated` names the lines whose living objects grew most, when the setting `memory` asked for that.
+    """
+
+    worker: Line
+    first: Held
+    last: Held
+    tests: Annotated[tuple[Grown, ...], Meta(max_length=100)] = ()
+    allocated: Annotated[tuple[Allocated, ...], Meta(max_length=100)] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """Everything that one run found."""
 
@@ -388,6 +437,7 @@ class Report:
     gates: Annotated[tuple[Gate, ...], Meta(max_length=20)] = ()
     failure: Failure | None = None
     warnings: Annotated[tuple[Text, ...], Meta(max_length=1_000)] = ()
+    growth: Annotated[tuple[Growth, ...], Meta(max_length=1_000)] = ()
     shard: Shard | None = None
     shards: Annotated[tuple[ShardResult, ...], Meta(max_length=1_000)] = ()
 

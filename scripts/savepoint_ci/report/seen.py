@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from savepoint_ci.report import evidence
 from savepoint_ci.report.evidence import (
     Collected,
     Crash,
@@ -22,7 +23,7 @@ from savepoint_ci.report.evidence import (
     Warned,
 )
 from savepoint_ci.report.fitting import MOST, fit_amount, fit_line, fit_seconds, fit_text
-from savepoint_ci.report.model import Finding, Migration, Phase, PhaseError, Queries
+from savepoint_ci.report.model import Finding, Growth, Migration, Phase, PhaseError, Queries
 from savepoint_ci.report.outcomes import TestRecord
 
 __all__ = ["Seen"]
@@ -32,6 +33,8 @@ _FAR_FUTURE = 1e11  # seconds since the epoch; evidence may say anything
 _MOST_FINDINGS = 10_000
 _MOST_MIGRATIONS = 1_000
 _MOST_LOCKS = 1_000
+_MOST_PROCESSES = 1_000
+_MOST_GROWN = 100
 
 
 @dataclass
@@ -45,6 +48,7 @@ class Seen:
     isolation: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
     migrations: list[Migration] = field(default_factory=list)
+    growth: list[Growth] = field(default_factory=list)
     finished: int | None = None
     unreadable: int = 0
     _warnings: list[str] = field(default_factory=list)
@@ -84,6 +88,8 @@ class Seen:
                 self._add_finding(record)
             case MigrationLine():
                 self.migrations = [*self.migrations, _migration(record)][:_MOST_MIGRATIONS]
+            case evidence.Growth():
+                self._add_growth(record)
             case Warned(text=text):
                 self._warnings.append(text)
             case Finished(exit=code):
@@ -131,6 +137,27 @@ class Seen:
         else:
             if len(self.findings) < _MOST_FINDINGS:
                 self.findings.append(finding)
+
+    def _add_growth(self, record: evidence.Growth) -> None:
+        try:
+            grown = msgspec.convert(
+                {
+                    "worker": fit_line(record.worker),
+                    "first": record.first,
+                    "last": record.last,
+                    "tests": [
+                        each | {"test": fit_line(str(each.get("test", "")))} for each in record.tests[:_MOST_GROWN]
+                    ],
+                    "allocated": [
+                        each | {"path": fit_line(str(each.get("path", "")))} for each in record.allocated[:_MOST_GROWN]
+                    ],
+                },
+                Growth,
+            )
+        except msgspec.ValidationError:
+            self.unreadable += 1
+        else:
+            self.growth = [*self.growth, grown][:_MOST_PROCESSES]
 
 
 def _queries(line: QueriesLine) -> Queries:

@@ -275,5 +275,25 @@ def test_new_revisions_stand_in_the_report_and_in_the_comment(build):
     locks = {"public.users": "AccessExclusiveLock"}
     report = build(*phases("passed", "passed", "passed"), {**line, "locks": locks}, FINISHED)
     (applied,) = parse_report(report_json(report)).migrations
-    assert (applied.revision, applied.path, applied.seconds, applied.locks) == ("0002", "migrations/0002.py", 0.5, locks)
+    assert (applied.revision, applied.path, applied.seconds, applied.locks) == (
+        "0002",
+        "migrations/0002.py",
+        0.5,
+        locks,
+    )
     assert "New revision `migrations/0002.py`: 0.5 s, AccessExclusiveLock on `public.users`" in job_summary(report)
+
+
+def test_growth_of_a_process_stands_in_the_report(build):
+    grown = {"test": TEST, "bytes": 4096, "tasks": 1, "connections": -1}
+    held = {"bytes": 1, "tasks": 0, "connections": 0}
+    line = {"kind": "growth", "worker": "gw0", "first": held, "last": held, "tests": [grown]}
+    report = parse_report(report_json(build(*phases("passed", "passed", "passed"), line, FINISHED)))
+    assert [(each.worker, each.tests[0].bytes) for each in report.growth] == [("gw0", 4096)]
+
+
+def test_growth_that_breaks_the_schema_does_not_end_the_report(build):
+    line = {"kind": "growth", "worker": "gw0", "first": {"bytes": -5}, "tests": [{"test": 7}]}
+    report = build(*phases("passed", "passed", "passed"), line, FINISHED)
+    assert report.growth == ()
+    assert any("could not be read" in text for text in report.warnings)

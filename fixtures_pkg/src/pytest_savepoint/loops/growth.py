@@ -7,11 +7,13 @@ import os
 import sys
 from collections.abc import Callable
 
+from pytest_savepoint.evidence import Fact, Recorder
+from pytest_savepoint.loops.allocations import Allocations
+from pytest_savepoint.loops.frames import Caller
+from pytest_savepoint.loops.patches import harmless
+
 if sys.platform != "win32":
     import resource
-
-from pytest_savepoint.evidence import Fact, Recorder
-from pytest_savepoint.loops.patches import harmless
 
 __all__ = ["Growth"]
 
@@ -35,6 +37,7 @@ class Growth:
         self._first: tuple[int, int, int] | None = None
         self._last = (0, 0, 0)
         self._peak = 0
+        self._allocations: Allocations | None = None
         self._grown: list[tuple[int, int, str, int, int]] = []  # bytes, number, test, tasks, connections
         self._number = 0
 
@@ -42,7 +45,13 @@ class Growth:
         if os.path.exists("/proc/self/statm"):  # noqa: PTH110 # Linux; elsewhere only tasks and connections count
             self._file = os.open("/proc/self/statm", os.O_RDONLY)
 
+    def trace(self, caller: Caller) -> None:
+        """Trace allocations from now on."""
+        self._allocations = Allocations(caller)
+
     def stop(self) -> None:
+        if self._allocations is not None:
+            self._allocations.stop()
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -57,6 +66,8 @@ class Growth:
         if self._first is None:
             # The first one imports and connects what all the others use.
             self._first = now
+            if self._allocations is not None:
+                self._allocations.begin()
         else:
             self._number += 1
             entry = now[0] - last[0], self._number, test, now[1] - last[1], now[2] - last[2]
@@ -89,4 +100,5 @@ class Growth:
             first=dict(zip(names, self._first, strict=True)),
             last=dict(zip(names, self._last, strict=True)),
             tests=tests,
+            allocated=self._allocations.grown() if self._allocations is not None else [],
         )
