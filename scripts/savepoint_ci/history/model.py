@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -27,6 +27,7 @@ __all__ = [
     "file_order",
     "history_bytes",
     "parse_history",
+    "recovered_tests",
 ]
 
 HISTORY_BYTES = 16 * 1024 * 1024
@@ -131,6 +132,18 @@ def compare(history: History, report: Report, *, base: str) -> Past:
         coverage=dict(history.coverage).get(base),
         tests=tuple(each for each in told if each.standing or each.failures),
     )
+
+
+def recovered_tests(history: History, passed: Collection[str]) -> list[str]:
+    """The tests that failed when they ran last and pass now: mended, or flaky.
+
+    :param passed: the node ids of the tests that passed now.
+    """
+    return [nodeid for nodeid, past in history.tests.items() if nodeid in passed and _failed_last(past.recent)]
+
+
+def _failed_last(recent: str) -> bool:
+    return recent.rstrip(f"s{_ABSENT}").endswith(("F", _FLAKY))
 
 
 def _told(nodeid: str, past: TestPast | None) -> TestHistory:

@@ -1,4 +1,4 @@
-"""After a suite: what failed is run again until it is known why, and what a pull request changed is repeated."""
+"""After a suite: what failed is run again until it is known why, and what changed is repeated."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from savepoint_ci.history.keep import known_history
+from savepoint_ci.history.model import recovered_tests
 from savepoint_ci.invocation import Invocation
 from savepoint_ci.rerun.changed import changed_tests
 from savepoint_ci.rerun.laboratory import Laboratory
@@ -55,16 +57,20 @@ class Again:
         with evidence.open(encoding="utf-8", errors="replace") as lines:
             seen = read_run(lines, FILE_ORDER, seconds=tested.seconds, code=tested.pytest_exit)
         changed = changed_tests(self._invocation, seen.tests)
-        if not seen.failures and not changed:
+        history = known_history(self._invocation)
+        recovered = [test for test in recovered_tests(history, seen.passed) if test not in changed] if history else []
+        again = [*changed, *recovered]
+        if not seen.failures and not again:
             return
         budget = float(self._invocation.settings.rerun_budget)
-        what = "what failed" if seen.failures else "the tests that this change touches"
+        repeated = "the tests that this change touches" if changed else "what failed the last time"
+        what = "what failed" if seen.failures else repeated
         self._invocation.display.say(f"savepoint: running {what} again, for {budget:.0f} s at most")
         start = time.monotonic()
         laboratory.deadline = start + budget
         laboratory.runs.append(seen)
         search = Search(laboratory, command_arguments(self._invocation, self._python))
-        search.changed(seen, changed, seed=secrets.randbelow(100_000), load=2 * (os.cpu_count() or 1))
+        search.changed(seen, again, seed=secrets.randbelow(100_000), load=2 * (os.cpu_count() or 1))
         rewrite_findings(evidence, search)
         self._invocation.state.save(
             Reran(seconds=time.monotonic() - start, verdicts=tuple(verdicts_of(search)), searched=bool(changed))

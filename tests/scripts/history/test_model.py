@@ -17,6 +17,7 @@ from savepoint_ci.history.model import (
     file_order,
     history_bytes,
     parse_history,
+    recovered_tests,
 )
 from savepoint_ci.report.model import Coverage, FileCoverage, Outcome, PhaseError, Report, Run, TestResult, Verdict
 
@@ -64,6 +65,12 @@ def standing(history: History) -> str | None:
 )
 def test_past_runs_say_what_a_test_is_like(runs, expected):
     assert standing(after(runs)) == expected
+
+
+def test_test_that_failed_when_it_ran_last_and_passes_now_has_changed():
+    pasts = {"a": ".F", "b": "F.", "c": ".Fs-", "d": ".~", "e": "FF"}
+    history = History(tests={name: TestPast(recent=recent) for name, recent in pasts.items()})
+    assert recovered_tests(history, {"a", "b", "c", "d"}) == ["a", "c", "d"]
 
 
 def test_test_that_a_rerun_proved_flaky_is_known_as_that_at_once():
