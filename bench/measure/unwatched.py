@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest_savepoint.plugin
 
 
-def _nothing(*_arguments: object) -> None:
+def _nothing(*_arguments: object, **_settings: object) -> None:
     pass
 
 
