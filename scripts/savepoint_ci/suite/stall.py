@@ -16,6 +16,8 @@ from savepoint_ci.suite.tally import Tally
 __all__ = ["Stall"]
 
 _ASKING = 2.0
+_LEAVING = 60.0
+"""Seconds for a process to end after its last word; a task that ignores its cancellation can hold it for ever."""
 _LONGEST = 20_000
 
 
@@ -49,7 +51,7 @@ class Stall:
         """What is to be done with pytest now."""
         now = self._clock()
         if self._asked is None:
-            if self._limit and now - self._tally.last_news > self._limit:
+            if self._limit and now - self._tally.last_news > self._patience:
                 self._asked = now
                 self.running, self._finished = dict(self._tally.running), self._tally.finished
                 self._ask()
@@ -59,6 +61,10 @@ class Stall:
             return "go-on"
         return "interrupt" if now - self._asked > _ASKING else "go-on"
 
+    @property
+    def _patience(self) -> float:
+        return self._limit if self._tally.finished is None else min(self._limit, _LEAVING)
+
     def _ask(self) -> None:
         """Let every process that runs a test write down where it stands."""
         for pid in self._tally.pids.values() if hasattr(signal, "SIGUSR1") else ():
@@ -67,7 +73,11 @@ class Stall:
 
     def evidence(self) -> Iterator[str]:
         """Lines that make the stuck tests fail in the report, each with what is known of where it was."""
-        what = f"no test made progress for {self._limit:g} s (stall-timeout)"
+        what = (
+            f"no test made progress for {self._limit:g} s (stall-timeout)"
+            if self._finished is None
+            else f"pytest's process did not end within {self._patience:g} s after all tests were done"
+        )
         stacks = self._stacks()
         for worker, nodeid in self.running.items():
             tasks = self._tally.waiting.get(worker, [])
