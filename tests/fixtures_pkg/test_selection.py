@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# Whole runs of pytest, or of migrations, which take seconds.
+pytestmark = pytest.mark.e2e
+
 SOURCE = Path(__file__).parents[2] / "fixtures_pkg" / "src"
 MODULE = "import pytest\n\n@pytest.mark.parametrize('n', range(3))\ndef test_it(n): pass\n"
 

@@ -9,6 +9,9 @@ from pytest_savepoint.databases.schema import chosen_schema
 from pytest_savepoint.errors import MigrationError, SettingsError
 from pytest_savepoint.settings import read_settings
 
+# Whole runs of pytest, or of migrations, which take seconds.
+pytestmark = pytest.mark.e2e
+
 
 async def users_of(run, ask) -> int:
     run.create_databases(["main"])

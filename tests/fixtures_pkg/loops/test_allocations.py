@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest_savepoint
 
+# Whole runs of pytest, or of migrations, which take seconds.
+pytestmark = pytest.mark.e2e
+
 
 def test_lines_whose_objects_stay_are_named_when_asked_for(pytester, monkeypatch, tmp_path):
     monkeypatch.setenv("SAVEPOINT_EVIDENCE", str(tmp_path / "evidence.jsonl"))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+# Whole runs of pytest, or of migrations, which take seconds.
+pytestmark = pytest.mark.e2e
+
 COLUMN = 'sa.Column("id", sa.Integer, primary_key=True)'
 ALL_PASS = {"one_head": "passed", "down_and_up_again": "passed", "models_match": "passed", "test_one": "passed"}
 

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+# Whole runs of pytest, or of migrations, which take seconds.
+pytestmark = pytest.mark.e2e
+
 SOURCE = Path(__file__).parents[3] / "fixtures_pkg" / "src"
 
 APPLICATION = """

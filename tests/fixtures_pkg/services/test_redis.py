@@ -14,6 +14,9 @@ import pytest
 import redis
 from pytest_savepoint.services.redis_server import OwnRedis
 
+# Whole runs of pytest, or of migrations, which take seconds.
+pytestmark = pytest.mark.e2e
+
 SOURCE = Path(__file__).parents[3] / "fixtures_pkg" / "src"
 
 TESTS = """

@@ -14,6 +14,9 @@ from savepoint_ci.report.model import FileLines, Report, Run, Verdict
 from savepoint_ci.report.only_flaky import with_only_flaky
 from savepoint_ci.suite.coverage import CollectedCoverage, collect_coverage, plan_coverage
 
+# Whole runs of pytest, or of migrations, which take seconds.
+pytestmark = pytest.mark.e2e
+
 APP = """
     import asyncio
     from concurrent.futures import ThreadPoolExecutor
