@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import pytest_savepoint
 
 # Whole runs of pytest, or of migrations, which take seconds.
