@@ -166,12 +166,16 @@ class Worker:
         self._refuse_layer(nodeid, "clone")
         name = self._clone_of_now()
         self._spare_clones.execute(name, self._sequences_for(nodeid))
+        self._listen()
         self._lead_to(Database.at(self.address, name, self._own.worker, self.source, self.settings))
         try:
             yield
         finally:
             self._lead_to(self._own)
             self._spare_clones.drop(name)
+        if self.sandbox.listen_now():
+            # A URL that the test module read at import leads to the worker's database all the same.
+            self._make_anew()
 
     def _clone_of_now(self) -> str:
         if not self.sandbox.holds_fixture_rows:
