@@ -27,7 +27,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
         asked = {"project": str(project or pytester.path), "shard": None, "shards": [], "first": [], **selection}
         file.write_text(json.dumps(asked))
         monkeypatch.setenv("SAVEPOINT_SELECTION", str(file))
-        plugins = ("-p", "pytest_savepoint.plugin", "-p", "no:cacheprovider", "--savepoint-isolation=none")
+        plugins = ("-p", "no:savepoint", "-p", "pytest_savepoint.plugin", "-p", "no:cacheprovider", "--savepoint-isolation=none")
         done = pytester.runpytest_subprocess("-v", "--rootdir", str(pytester.path), *plugins, *arguments)
         return [line.split()[0] for line in done.outlines if " PASSED" in line]
 
