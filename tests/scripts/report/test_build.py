@@ -72,6 +72,8 @@ def test_real_pytest_run_tells_every_outcome(pytester, build, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(pytest_savepoint.__file__).parents[1]))
     run = pytester.runpytest_subprocess(
         "-p",
+        "no:savepoint",
+        "-p",
         "pytest_savepoint.plugin",
         "--savepoint-isolation",
         "none",
