@@ -192,7 +192,8 @@ class Worker:
         set_database_urls(self.address, database.name, self.settings.database_url_env)
 
     @contextmanager
-    def _unisolated(self, nodeid: str) -> Iterator[None]:  # noqa: ARG002 # each way gets it
+    def _unisolated(self, nodeid: str) -> Iterator[None]:
+        self._refuse_layer(nodeid, "none")
         self._listen()
         yield
         # It commits for real and says so: nothing of it is the next test's.

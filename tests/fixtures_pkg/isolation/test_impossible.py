@@ -240,6 +240,47 @@ def test_what_is_committed_past_the_sandbox_is_named_with_its_statement_and_undo
         assert f"test_past.py::{test} ran" in section, section
 
 
+BESIDE_A_LAYER = {
+    "test_layer.py": """
+import os
+import psycopg
+import pytest
+from shop import Crate, count, store
+
+URL = os.environ["DATABASE_URL"].replace("+asyncpg", "")
+
+@pytest.fixture(scope="module", autouse=True)
+async def of_the_module(db_module_session):
+    db_module_session.add(Crate(label="of the module"))
+    await db_module_session.commit()
+
+@pytest.fixture(scope="session")
+def standing():
+    with psycopg.connect(URL) as connection:
+        connection.execute("INSERT INTO crate (label) VALUES ('standing')")
+    yield
+    with psycopg.connect(URL) as connection:
+        connection.execute("DELETE FROM crate")
+
+async def test_first_sees_the_modules_data():
+    assert await count() == 1
+
+@pytest.mark.savepoint(isolation="none")
+async def test_without_isolation():
+    await store("apples")
+
+async def test_fixture_of_the_session_that_begins_within_a_layer_is_no_escape(standing):
+    assert await count() == 2
+"""
+}
+
+
+def test_layer_blames_nobody_for_a_fixture_of_the_session_and_refuses_tests_that_commit_for_real(run_suite):
+    result = run_suite(BESIDE_A_LAYER, *SAVEPOINT, "-p", "no:randomly", COLUMNS="400")
+    assert "2 passed, 1 error" in result.stdout, result.stdout
+    assert "test_without_isolation is isolated by none, but the data of test_layer.py" in result.stdout, result.stdout
+
+
 def test_auto_runs_each_again_where_it_can_be_served_and_knows_it_the_next_time(run_suite, tmp_path):
     suite = {"test_impossible.py": SUITE["test_impossible.py"], **ESCAPE, **PAST_THE_SANDBOX}
     auto = ("-o", "asyncio_mode=auto", "-n", "2")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-LAWS = 34
+LAWS = 35
 ASYNCPG_LAWS = 2
 WAYS = {
     "a loop per test": ["-o", "asyncio_mode=auto"],

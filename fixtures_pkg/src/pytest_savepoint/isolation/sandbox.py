@@ -121,7 +121,6 @@ class Sandbox:
         test, self.test = self.test, None
         self.epoch += 1
         wire, started, self._started = self.wire, self._started, False
-        deaf, self._deaf = self._deaf, False
         if wire is None:
             return []
         busy = self._lock is not None and self._lock.locked()
@@ -138,6 +137,13 @@ class Sandbox:
             return []
         if not was_isolated:
             raise conflicts.test_escaped(test)
+        return self._told()
+
+    def _told(self) -> list[Commit]:
+        """What was committed past the transaction that has just ended; within a layer's the server tells nothing yet."""
+        if self._begun_layers:
+            return []
+        deaf, self._deaf = self._deaf, False
         commits = self.heard()
         if deaf and commits:
             self.holds_fixture_rows = True
@@ -203,7 +209,7 @@ class Sandbox:
                     self.wire.execute_now(inner if self._layers else "ROLLBACK")
             except OSError:
                 self.close()
-        commits = self.heard()
+        commits = self._told()
         self._begin_gap()
         return commits
 
@@ -221,13 +227,13 @@ class Sandbox:
     def paused(self) -> Iterator[None]:
         """Work that is not part of a test, such as setting up a fixture of wider scope: commits are real in here."""
         test, self.test = self.test, None
-        earlier = [] if self._started else self.listen_now()
+        earlier = [] if self._in_transaction else self.listen_now()
         try:
             yield
         finally:
             if self.test is None:  # else the fixture has opened a layer
                 self.test = test
-            if self._started:
+            if self._in_transaction:
                 # Within a transaction the server tells nothing, and afterwards nobody knows who it was.
                 self._deaf = True
             elif self.listen_now():
@@ -243,6 +249,7 @@ class Sandbox:
             if self._begun_layers:
                 self._lost_layer = self._lost_layer or self.layer
             self._begun_layers = 0
+            self._deaf = False
             self.wire.close()
             self.wire = None
 
@@ -278,20 +285,19 @@ class Sandbox:
         elif transaction.level is None:
             transaction.end()
         else:
-            await self._check_deferred(transaction)
+            # The check would hold another open transaction to what that one may still put right.
+            if self.deferred and self._stack.writes_alone(transaction):
+                await self._check_deferred(transaction)
             async with self._hold(transaction.driver):
                 await self._send(self._stack.commit(transaction))
-                await self._send(f"SET CONSTRAINTS {self.deferred} DEFERRED" if self.deferred else "")
             transaction.wake_waiting()
 
     async def _check_deferred(self, transaction: Transaction) -> None:
         """Check now what PostgreSQL checks at COMMIT, which never comes here; a fault undoes the transaction."""
-        if not self.deferred:
-            return
         try:
             async with self._hold(transaction.driver):
-                await self._send("SET CONSTRAINTS ALL IMMEDIATE")
-        except Exception:
+                await self._send(f"SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS {self.deferred} DEFERRED")
+        except Exception:  # whatever the server found: the transaction is over, as after a COMMIT that failed
             transaction.failed = True
             self._stack.failed = transaction
             await self.rollback(transaction)

@@ -34,6 +34,10 @@ class SavepointStack:
         """The innermost transaction with changes that are neither committed nor rolled back."""
         return next((other for other in reversed(self._open) if other.wrote and not other.committed), None)
 
+    def writes_alone(self, transaction: Transaction) -> bool:
+        """No other open transaction has written."""
+        return all(other is transaction or not other.wrote for other in self._open)
+
     def make_room(self, transaction: Transaction, statement: Statement) -> str:
         """Give the transaction a savepoint of its own to return to, where the statement needs one."""
         sql = self._dissolve_readers_above(transaction)

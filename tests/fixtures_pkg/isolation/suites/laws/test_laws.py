@@ -248,6 +248,14 @@ async def test_deferred_constraint_is_checked_at_commit_as_in_production(db_sess
     assert (await db_session.execute(text("SELECT count(*) FROM lid"))).scalar_one() == 2
 
 
+async def test_deferred_constraint_of_an_open_session_does_not_fail_another_ones_commit(db_session):
+    await db_session.execute(text("INSERT INTO lid (crate_id) VALUES (9)"))
+    await store("apples")
+    db_session.add(Crate(id=9, label="pears"))
+    await db_session.commit()
+    assert (await db_session.execute(text("SELECT count(*) FROM lid"))).scalar_one() == 1
+
+
 async def test_hooks_after_commit_run(db_session):
     ran = []
     event.listen(db_session.sync_session, "after_commit", lambda _: ran.append("commit"))
