@@ -32,16 +32,19 @@ class Climber:
     def __init__(self, worker: Worker, ladder: Ladder) -> None:
         self._worker = worker
         self._ladder = ladder
-        self._rung = ""
+        self.rung = ""
+        """The isolation of the test that runs now."""
 
-    def rung(self, item: pytest.Item) -> str:
-        """The isolation of the test that begins now."""
-        self._rung = self._ladder.rung(item.nodeid, marked_isolation(item), getattr(item, "fixturenames", ()))
-        return self._rung
+    def _rung_of(self, item: pytest.Item) -> str:
+        return self._ladder.rung(item.nodeid, marked_isolation(item), getattr(item, "fixturenames", ()))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        if any(self.rung(item) == "clone" for item in session.items):
+        if any(self._rung_of(item) == "clone" for item in session.items):
             self._worker.expect_clones()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        self.rung = self._rung_of(item)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
@@ -55,12 +58,12 @@ class Climber:
             refusals = take_refusals()
             if not refusals or not self._climbs(item):
                 break
-            reason = reason or str(refusals[0]).partition("\n")[0]
+            reason = reason or refusals[0]
         passed = all(report.outcome in _PASSED for report in reports)
         if passed and self._outgrew_rows(item):
             reason = reason or f"{item.nodeid} left more behind than emptying tables undoes, so its database was made anew"
         if passed and reason:
-            vars(reports[-1]).update(savepoint_climbed=reason, savepoint_isolation=self._rung)
+            vars(reports[-1]).update(savepoint_climbed=reason, savepoint_isolation=self.rung)
         for report in reports:
             item.ihook.pytest_runtest_logreport(report=report)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
@@ -70,19 +73,19 @@ class Climber:
         """It passed with its rows emptied, but a clone would have been cheaper."""
         if not self._worker.outgrew_rows or not self._climbs(item):
             return False
-        self.rung(item)
+        self.rung = self._rung_of(item)
         return True
 
     def _climbs(self, item: pytest.Item) -> bool:
         # Data of its module or class are in a transaction that only a savepoint sees.
         bound = not _LAYERS.isdisjoint(getattr(item, "fixturenames", ()))
-        return not bound and self._ladder.climb(item.nodeid, self._rung, marked=bool(marked_isolation(item)))
+        return not bound and self._ladder.climb(item.nodeid, self.rung, marked=bool(marked_isolation(item)))
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
         outcome = yield
         if call.when == "teardown":
-            outcome.get_result().savepoint_isolation = self._rung
+            outcome.get_result().savepoint_isolation = self.rung
 
 
 class Learner:

@@ -55,7 +55,7 @@ def _savepoint_isolation(request: pytest.FixtureRequest) -> Iterator[None]:
     if worker is None:
         yield
         return
-    with worker.isolated(request.node.nodeid, request.config.stash[CLIMBER].rung(request.node)):
+    with worker.isolated(request.node.nodeid, request.config.stash[CLIMBER].rung):
         yield
 
 

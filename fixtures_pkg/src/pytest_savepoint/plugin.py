@@ -21,50 +21,15 @@ from pytest_savepoint.climbing import Climber, Learner
 from pytest_savepoint.databases.run import DatabaseRun
 from pytest_savepoint.databases.spare import CloneSource
 from pytest_savepoint.errors import SavepointError
-from pytest_savepoint.fixtures import (
-    CLIMBER,
-    QUERIES,
-    WORKER,
-    app,
-    assert_queries,
-    client,
-    database,
-    db_class_session,
-    db_connection,
-    db_engine,
-    db_module_session,
-    db_session,
-    fresh_database,
-    override,
-    sessions,
-)
+from pytest_savepoint.fixtures import CLIMBER, QUERIES, WORKER
 from pytest_savepoint.isolation.ladder import Ladder, load_learned
-from pytest_savepoint.migrations.tests import MigrationTests
-from pytest_savepoint.network.outgoing import OutgoingCalls, known_hosts
 from pytest_savepoint.observer import observe, start_watching
 from pytest_savepoint.options import add_options, read_options
 from pytest_savepoint.queries import Queries
 from pytest_savepoint.selection import select_tests
-from pytest_savepoint.services.redis_tests import URL_VARIABLE, RedisTests
 from pytest_savepoint.settings import Settings
 from pytest_savepoint.worker import Database, Worker, announce, assigned_database, set_database_urls
 
-__all__ = [
-    "app",
-    "assert_queries",
-    "client",
-    "database",
-    "db_class_session",
-    "db_connection",
-    "db_engine",
-    "db_module_session",
-    "db_session",
-    "fresh_database",
-    "override",
-    "sessions",
-]
-
-_savepoint_isolation = fixtures._savepoint_isolation  # noqa: SLF001 # pytest finds it by this name here
 _SETTINGS = pytest.StashKey[Settings]()
 _RUN = pytest.StashKey[DatabaseRun]()
 _ONLY_WORKER = "main"
@@ -79,6 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Have the database ready before a conftest imports the application."""
+    early_config.pluginmanager.register(fixtures, "savepoint-fixtures")
     options = early_config.known_args_namespace
     if options.help or options.version:
         return
@@ -86,14 +52,34 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     try:
         settings = early_config.stash[_SETTINGS] = read_options(options, early_config.rootpath)
         if settings.isolation != "none" and settings.migration_tests:
-            early_config.pluginmanager.register(MigrationTests(early_config.rootpath, settings), "savepoint-migrations")
+            _add_migration_tests(early_config, settings)
         if settings.isolation != "none" and not options.collectonly:
             _prepare(early_config, settings)
             if "redis" in settings.services:
-                tests = RedisTests(settings, runs_tests=WORKER in early_config.stash)
-                early_config.pluginmanager.register(tests, "savepoint-redis")
+                _add_redis(early_config, settings)
     except SavepointError as error:
         _stop(error)
+
+
+# What a suite has to ask for is imported when it does.
+def _add_migration_tests(config: pytest.Config, settings: Settings) -> None:
+    from pytest_savepoint.migrations.tests import MigrationTests  # noqa: PLC0415
+
+    config.pluginmanager.register(MigrationTests(config.rootpath, settings), "savepoint-migrations")
+
+
+def _add_redis(config: pytest.Config, settings: Settings) -> None:
+    from pytest_savepoint.services.redis_tests import RedisTests  # noqa: PLC0415
+
+    config.pluginmanager.register(RedisTests(settings, runs_tests=WORKER in config.stash), "savepoint-redis")
+
+
+def _refuse_outgoing_calls(config: pytest.Config, settings: Settings) -> None:
+    from pytest_savepoint.network.outgoing import OutgoingCalls, known_hosts  # noqa: PLC0415
+    from pytest_savepoint.services.redis_tests import URL_VARIABLE  # noqa: PLC0415
+
+    own = known_hosts((*settings.database_url_env, URL_VARIABLE))
+    config.pluginmanager.register(OutgoingCalls(config.rootpath, own), "savepoint-outgoing")
 
 
 def _prepare(config: pytest.Config, settings: Settings) -> None:
@@ -141,8 +127,7 @@ def pytest_configure(config: pytest.Config) -> None:
     observe(config, isolation, memory=memory)
     select_tests(config)
     if settings is not None and settings.outgoing_http == "refuse":
-        own = known_hosts((*settings.database_url_env, URL_VARIABLE))
-        config.pluginmanager.register(OutgoingCalls(config.rootpath, own), "savepoint-outgoing")
+        _refuse_outgoing_calls(config, settings)
     if settings is None or settings.isolation == "none":
         return
     if not hasattr(config, "workerinput"):

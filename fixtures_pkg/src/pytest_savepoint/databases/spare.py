@@ -104,12 +104,11 @@ class SpareClones:
     async def _copy(self, database: str, *, end_sessions: bool = False) -> str:
         self._made += 1
         name = database_name(self._source.run_id, f"{self._worker}_{self._made}")
-        if end_sessions:
-            async with session(self._address) as connection:
+        async with self._creating.in_use() as connection:
+            if end_sessions:
                 await connection.execute(
                     "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1", database
                 )
-        async with self._creating.in_use() as connection:
             await create_clone(connection, database, self._source.carried, name, self._source.run_id)
         return name
 

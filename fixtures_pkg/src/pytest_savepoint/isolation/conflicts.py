@@ -6,6 +6,7 @@ again where it can be served all the same.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 from pytest_savepoint.databases.audit import Commit
@@ -37,19 +38,20 @@ __all__ = [
 
 WAY_OUT = 'mark the test with @pytest.mark.savepoint(isolation="rows"), where commits are real.'
 _SHOWN_COMMITS = 5
-_made: list[SandboxError] = []
+# Their first lines only: the errors themselves would keep the frames of the test alive.
+_refused: deque[str] = deque(maxlen=20)
 
 
-def take_refusals() -> list[SandboxError]:
+def take_refusals() -> list[str]:
     """What was refused since the last call."""
-    taken, _made[:] = list(_made), []
+    taken = list(_refused)
+    _refused.clear()
     return taken
 
 
 def _refusal(message: str) -> SandboxError:
-    error = SandboxError(message)
-    _made.append(error)
-    return error
+    _refused.append(message.partition("\n")[0])
+    return SandboxError(message)
 
 
 def raw_control(transaction: Transaction, test: str | None) -> SandboxError:
@@ -128,21 +130,21 @@ def drivers_mixed(user: object, wanted: str, present: str, test: str | None) -> 
 def connection_was_lost(test: str | None) -> SandboxError:
     return _refusal(
         f"The server connection that isolates {test} was closed by the server or by the test, and all that the test "
-        f"did before is gone.\nA test that ends its own backend: {WAY_OUT}"
+        f"did before is gone.\nTo end a backend on purpose, {WAY_OUT}"
     )
 
 
 def not_in_a_transaction(transaction: Transaction, test: str | None) -> SandboxError:
     return _refusal(
         f"{transaction} sent a statement that PostgreSQL runs outside of transactions only, such as VACUUM or CREATE INDEX "
-        f"CONCURRENTLY, but a transaction isolates {test}.\n{WAY_OUT[0].upper()}{WAY_OUT[1:]}"
+        f"CONCURRENTLY, but a transaction isolates {test}.\nTo run it, {WAY_OUT}"
     )
 
 
 def layer_was_lost(layer: str, test: str | None) -> SandboxError:
     return _refusal(
         f"The data that fixtures of {layer} had put into the database were lost with its connection, when an earlier test "
-        f"of it escaped or ended its own backend; so {test} cannot run.\nGive that test {WAY_OUT[5:]}"
+        f"of it escaped or ended its own backend; so {test} cannot run.\nFor that earlier test, {WAY_OUT}"
     )
 
 

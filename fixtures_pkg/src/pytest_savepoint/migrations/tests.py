@@ -15,7 +15,7 @@ from pytest_savepoint.background import Background
 from pytest_savepoint.databases.build import Builder
 from pytest_savepoint.databases.schema import Schema, chosen_schema
 from pytest_savepoint.errors import MigrationError, SettingsError
-from pytest_savepoint.fixtures import CLIMBER, WORKER
+from pytest_savepoint.fixtures import WORKER
 from pytest_savepoint.migrations.checks import Applied, MigrationChecks
 from pytest_savepoint.settings import Settings
 
@@ -99,11 +99,8 @@ class MigrationTest(pytest.Item):
         super().__init__(name, parent, **further)
         self.applied: list[Applied] = []
         self.told: list[str] = []
-        self.add_marker(pytest.mark.savepoint(isolation="clone"))
-
-    def setup(self) -> None:
         # So that the report says what a reader expects: it has a database of its own.
-        self.config.stash[CLIMBER].rung(self)
+        self.add_marker(pytest.mark.savepoint(isolation="clone"))
 
     def runtest(self) -> None:
         worker = self.config.stash[WORKER]
@@ -125,7 +122,7 @@ class MigrationTest(pytest.Item):
 
     async def _models_match(self, checks: MigrationChecks) -> None:
         if unknown := await checks.drift():
-            pytest.skip(unknown)
+            pytest.skip(unknown)  # an env.py without target_metadata names no models to compare with
 
     async def _new_revisions(self, checks: MigrationChecks) -> None:
         self.applied = await checks.apply_new(self.settings.new_revisions, self.settings.migration_seed)

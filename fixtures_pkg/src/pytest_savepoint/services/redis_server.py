@@ -65,7 +65,7 @@ class OwnRedis:
                 said = log.read_text(errors="replace")[-2_000:] if log.exists() else ""
                 server.stop()
                 raise ServerError(f"{program} did not answer within {timeout:g} s.\n{said}")
-            time.sleep(_PAUSE)
+            time.sleep(_PAUSE)  # before any loop or test: nothing else waits
         return server
 
     def stop(self) -> None:
