@@ -62,7 +62,8 @@ class Example:
         junk = shutil.ignore_patterns("__pycache__", ".*")
         shutil.copytree(ROOT / "examples" / "shop", self.project, ignore=junk)
         self.cache = cache
-        kept = {name: text for name, text in os.environ.items() if not name.startswith(("PYTEST_", "SAVEPOINT_"))}
+        active = ("VIRTUAL_ENV", "CONDA_PREFIX", "pythonLocation")
+        kept = {name: text for name, text in os.environ.items() if not name.startswith(("PYTEST_", "SAVEPOINT_", *active))}
         sources = (ROOT / "fixtures_pkg" / "src", Path(__file__).parent / "plugins")
         self.environ = {
             **kept,

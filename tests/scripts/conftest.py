@@ -50,6 +50,11 @@ class Tool:
         return {test["nodeid"].rpartition("::")[2]: test["outcome"] for test in self.report["tests"]}
 
 
+def path_without(folder: Path) -> str:
+    """The PATH on which an environment is not first, because that would make it the caller's own, to install into."""
+    return os.pathsep.join(each for each in os.environ["PATH"].split(os.pathsep) if each != str(folder))
+
+
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory, worker_id) -> Path:
     """One cache for all workers of this test run, as one machine has one."""
@@ -62,7 +67,8 @@ def tool(tmp_path, cache) -> Tool:
     """The tool with an empty project and no environment active."""
     project = tmp_path / "project"
     project.mkdir()
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    kept = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
+    kept["PATH"] = path_without(Path(sys.executable).parent)
     mirrors = {name: text for name, text in os.environ.items() if name.startswith(("PIP_", "UV_", "SSL_"))}
     return Tool(project, {**mirrors, **kept, "SAVEPOINT_CACHE": str(cache), "SAVEPOINT_COVERAGE": "false", "SAVEPOINT_RERUN_BUDGET": "0"})
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -108,9 +107,6 @@ def test_pin_that_our_fixtures_cannot_live_with_is_named(tool, environment):
 
 def test_kept_environment_is_used_again_until_the_files_change(tool, tmp_path):
     tool.environ["SAVEPOINT_STATE"] = str(tmp_path / "state")
-    # An environment that is first on the path would be the caller's own.
-    here = str(Path(sys.executable).parent)
-    tool.environ["PATH"] = os.pathsep.join(each for each in os.environ["PATH"].split(os.pathsep) if each != here)
     requirements = tool.project / "requirements.txt"
     used = []
     for text in ("iniconfig==2.0.0\n", "iniconfig==2.0.0\n", "iniconfig==2.1.0\n"):
