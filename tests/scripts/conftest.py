@@ -50,9 +50,10 @@ class Tool:
         return {test["nodeid"].rpartition("::")[2]: test["outcome"] for test in self.report["tests"]}
 
 
-def path_without(folder: Path) -> str:
-    """The PATH on which an environment is not first, because that would make it the caller's own, to install into."""
-    return os.pathsep.join(each for each in os.environ["PATH"].split(os.pathsep) if each != str(folder))
+def path_without_environments() -> str:
+    """The PATH on which no environment comes first, because that would be the caller's own, to install into."""
+    folders = os.environ["PATH"].split(os.pathsep)
+    return os.pathsep.join(each for each in folders if not Path(each).with_name("pyvenv.cfg").exists())
 
 
 @pytest.fixture(scope="session")
@@ -68,7 +69,7 @@ def tool(tmp_path, cache) -> Tool:
     project = tmp_path / "project"
     project.mkdir()
     kept = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
-    kept["PATH"] = path_without(Path(sys.executable).parent)
+    kept["PATH"] = path_without_environments()
     mirrors = {name: text for name, text in os.environ.items() if name.startswith(("PIP_", "UV_", "SSL_"))}
     return Tool(project, {**mirrors, **kept, "SAVEPOINT_CACHE": str(cache), "SAVEPOINT_COVERAGE": "false", "SAVEPOINT_RERUN_BUDGET": "0"})
 

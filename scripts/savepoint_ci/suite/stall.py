@@ -34,6 +34,7 @@ class Stall:
         self._limit = limit
         self._clock = clock
         self._asked: float | None = None
+        self._ended = False
         self.running: dict[str, str] = {}
         """The tests that were stuck, by worker, once pytest had to be ended."""
         self._finished: int | None = None
@@ -56,10 +57,12 @@ class Stall:
                 self.running, self._finished = dict(self._tally.running), self._tally.finished
                 self._ask()
             return "go-on"
-        if self._tally.last_news > self._asked:
+        if not self._ended and self._tally.last_news > self._asked:
             self._asked = None  # it was slow, not stuck
             return "go-on"
-        return "interrupt" if now - self._asked > _ASKING else "go-on"
+        # What comes after the interrupt is the end of pytest, not progress.
+        self._ended = self._ended or now - self._asked > _ASKING
+        return "interrupt" if self._ended else "go-on"
 
     @property
     def _patience(self) -> float:

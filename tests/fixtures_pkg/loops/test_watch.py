@@ -89,6 +89,14 @@ def test_a_loop_is_named_after_who_runs_it(watch):
     assert watch.loops.now(loop)["closed"]
 
 
+def test_transaction_is_forgotten_with_its_connection(watch):
+    connection = create_engine("sqlite://").connect()
+    connection.exec_driver_sql("SELECT 1")
+    assert len(watch.statements.open_transactions()) == 1
+    connection.invalidate()
+    assert watch.statements.open_transactions() == []
+
+
 def test_tests_after_which_the_process_holds_more_are_named(watch):
     kept: list[object] = []
     # Growth below the highest that this process has been is not looked at.

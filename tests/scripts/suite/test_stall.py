@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
-pytestmark = pytest.mark.e2e
+import pytest
+from savepoint_ci.suite.stall import Stall
+from savepoint_ci.suite.tally import Tally
 
 STUCK = """
 import asyncio, threading
@@ -23,6 +25,7 @@ def test_blocks():
 """
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(
     ("name", "where"), [("waits", "waits at test_it.py:7 (wait_for)"), ("blocks", 'test_it.py", line 14 in test_blocks')]
 )
@@ -34,3 +37,15 @@ def test_stuck_test_fails_with_the_place_where_it_stands_and_the_others_are_repo
     (error,) = observer.report["tests"][1]["phase_errors"]
     assert "no test made progress for 15 s (stall-timeout)" in error["message"]
     assert where in error["text"]
+
+
+def test_last_words_of_a_pytest_that_was_ended_are_no_progress():
+    tally, now = Tally(Path("evidence")), 100.0
+    tally.last_news = 0.0
+    stall = Stall(tally, Path("evidence"), limit=10, clock=lambda: now)
+    assert stall.wish() == "go-on"
+    now += 5
+    assert stall.wish() == "interrupt"
+    tally.last_news = now + 1
+    assert stall.wish() == "interrupt"
+    assert stall.happened

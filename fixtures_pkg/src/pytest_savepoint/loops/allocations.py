@@ -18,31 +18,29 @@ Sizes = dict[tuple[str, int], tuple[int, int]]
 
 
 class Allocations:
-    """Traces every allocation, which makes tests several times slower.
+    """Traces every allocation after the suite's first test, which makes tests several times slower.
+
+    What the first test imports and connects is not traced: all others use it, and to trace imports takes a minute.
 
     :param caller: tells whose lines are named; what a library holds counts for the line that called it.
     """
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
-        self._first: Sizes = {}
+
+    def begin(self) -> None:
+        """Trace what is allocated from now on."""
         tracemalloc.start(_FRAMES)
 
     def stop(self) -> None:
         tracemalloc.stop()
 
-    def begin(self) -> None:
-        """Compare with what is held now."""
-        self._first = self._sizes()
-
     def grown(self) -> list[Fact]:
-        """The lines that hold most more."""
-        found: list[Fact] = []
-        for (path, line), (size, blocks) in self._sizes().items():
-            size_before, blocks_before = self._first.get((path, line), (0, 0))
-            if size > size_before:
-                change = {"bytes": size - size_before, "blocks": blocks - blocks_before}
-                found.append({"path": self._caller.path(path), "line": line, **change})
+        """The lines that hold most of what was allocated since the beginning."""
+        found: list[Fact] = [
+            {"path": self._caller.path(path), "line": line, "bytes": size, "blocks": blocks}
+            for (path, line), (size, blocks) in self._sizes().items()
+        ]
         return sorted(found, key=lambda each: -each["bytes"])[:_SHOWN]
 
     def _sizes(self) -> Sizes:

@@ -64,6 +64,8 @@ class Connections:
         self._waiting: dict[int, _Waiting] = {}
         self._listeners: list[tuple[Any, str, Callable[..., Any]]] = []
         self._count = 0
+        self.when_gone: Callable[[int], None] = lambda _number: None
+        """Called with the number of a connection that was closed or collected."""
 
     def install(self, patches: Patches) -> None:
         """Listen on the classes, so that engines made at import, before or later, are seen too."""
@@ -275,7 +277,11 @@ class Connections:
         }
         with contextlib.suppress(TypeError):  # a driver's connection without weak references
             self._drivers[driver_connection] = fact
+            weakref.finalize(driver_connection, self._gone, self._count).atexit = False
         return fact
+
+    def _gone(self, number: int) -> None:
+        self.when_gone(number)
 
     @harmless
     def _before_connect(self, dialect: Any, record: Any, _arguments: Any, _parameters: Any) -> None:
@@ -330,8 +336,10 @@ class Connections:
     def _closed(self, _adapter: Any, record: Any) -> None:
         self._held.pop(id(record), None)
         born = record.info.get("savepoint")
-        if born is not None and born["maker"] is not None:
-            born["maker"]["open"] -= 1
+        if born is not None:
+            self.when_gone(born["connection"])
+            if born["maker"] is not None:
+                born["maker"]["open"] -= 1
 
 
 def _attribute(thing: Any, name: str) -> Any:

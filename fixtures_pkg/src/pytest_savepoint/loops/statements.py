@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
 import threading
 import time
@@ -18,6 +17,7 @@ from pytest_savepoint.evidence import Fact, Recorder
 from pytest_savepoint.loops.connections import Connections
 from pytest_savepoint.loops.frames import Caller
 from pytest_savepoint.loops.patches import Patches, harmless
+from pytest_savepoint.loops.sql import Sql, read_sql, tells_the_time
 from pytest_savepoint.loops.tasks import Tasks
 
 __all__ = ["Statements"]
@@ -25,14 +25,6 @@ __all__ = ["Statements"]
 _KEPT = 400
 _SENT = 20
 _LINES = 5
-_WRITES = re.compile(
-    r"\s*(insert\s+into|update|delete\s+from|truncate(?:\s+table)?)\s+(?:only\s+)?\"?([\w.]+)", re.IGNORECASE
-)
-_TRANSACTION = re.compile(r"\s*(begin|start transaction|commit|rollback(?!\s+to))\b", re.IGNORECASE)
-_DEFINES = re.compile(r"\s*(create|alter|drop)\s+(?!temp|database|role|user\b)", re.IGNORECASE)
-_MADE = re.compile(r"\bcreate\s+(?:temp\w*\s+)?table\s+(?:if\s+not\s+exists\s+)?\"?([\w.]+)", re.IGNORECASE)
-_CLOCK = re.compile(r"\b(current_date|current_timestamp|localtimestamp|now\s*\(\s*\))", re.IGNORECASE)
-_ENDS_BACKENDS = re.compile(r"pg_terminate_backend|drop\s+database.*\bforce\b", re.IGNORECASE | re.DOTALL)
 
 
 class Statements:
@@ -54,6 +46,7 @@ class Statements:
         self._numbered: dict[str, dict[str, None]] = {}  # the tests that inserted into a table, committed or not
         self._listeners: list[tuple[str, Callable[..., Any]]] = []
         self._watches_psycopg = False
+        connections.when_gone = self._forget
 
     def install(self, patches: Patches) -> None:
         for name, listener in (
@@ -85,6 +78,11 @@ class Statements:
             name, listener = self._listeners.pop()
             event.remove(Engine, name, listener)
 
+    def _forget(self, connection: int) -> None:
+        """What was open on a connection that is gone is rolled back."""
+        self._begun.pop(connection, None)
+        self._unfinished.pop(connection, None)
+
     def of_test(self, test: str) -> list[Fact]:
         """The latest statements sent while a test was set up, ran and was torn down."""
         return [dict(each) for each in self._window if each["test"] == test][-80:]
@@ -103,7 +101,7 @@ class Statements:
         """A statement of a test that has to do with the server's clock."""
         for each in self._window:
             words = set(each["sql"].lower().replace('"', " ").split())
-            if each["test"] == test and each["when"] == "call" and (_CLOCK.search(each["sql"]) or words & self._dated):
+            if each["test"] == test and each["when"] == "call" and (tells_the_time(each["sql"]) or words & self._dated):
                 return str(each["sql"])
         return None
 
@@ -222,42 +220,40 @@ class Statements:
             "refreshes": refreshes,
         }
         self._window.append(entry)
-        self._follow(connection or 0, entry)
+        read = read_sql(sql)
+        self._follow(connection or 0, entry, read)
         begun = self._begun.get(connection or 0)
         if begun is not None and len(begun.setdefault("sent", [])) < _SENT:
             begun["sent"].append(sql[:200])
-        if _DEFINES.match(sql):
+        if read.defines:
             self._definitions.append(entry)
-        if _CLOCK.search(sql):
-            self._dated |= {table.lower() for table in _MADE.findall(sql)}
-        if _ENDS_BACKENDS.search(sql):
+        self._dated.update(read.dated)
+        if read.ends_backends:
             self._recorder.note("ends_backends", sql=sql[:300], site=entry["site"], fixture=entry["fixture"])
 
-    def _follow(self, connection: int, entry: Fact) -> None:
+    def _follow(self, connection: int, entry: Fact, read: Sql) -> None:
         """Keep in mind which writes became visible to others."""
-        transaction = _TRANSACTION.match(entry["sql"])
-        if transaction is not None:
-            verb = transaction[1].lower()
+        if read.ends_or_begins:
             pending = self._unfinished.pop(connection, [])
             self._begun.pop(connection, None)
-            if verb == "commit":
+            if read.ends_or_begins == "commit":
                 for each in pending:
                     self._commit(each)
-            elif verb != "rollback":
+            elif read.ends_or_begins != "rollback":
                 self._unfinished[connection] = []
                 self._begun[connection] = entry
-            return
-        changed = _WRITES.match(entry["sql"])
-        if changed is None:
-            return
+        elif read.writes is not None:
+            self._write(connection, entry, *read.writes)
+
+    def _write(self, connection: int, entry: Fact, verb: str, table: str) -> None:
         write: Fact = {
-            "verb": changed[1].split()[0].lower(),
-            "table": changed[2].lower(),
+            "verb": verb,
+            "table": table,
             **{name: entry[name] for name in ("test", "when", "site", "fixture", "stack", "time")},
+            "connection": connection,
         }
-        write["connection"] = connection
-        if write["verb"] == "insert":
-            self._numbered.setdefault(write["table"], {})[write["test"]] = None
+        if verb == "insert":
+            self._numbered.setdefault(table, {})[write["test"]] = None
         if connection in self._unfinished:
             self._unfinished[connection].append(write)
         else:

@@ -79,8 +79,9 @@ def browser():
 @pytest.fixture(scope="session")
 def small_role():
     name = f"clerk_{os.getpid()}"
+    password = make_url(os.environ["DATABASE_URL"]).password
     with sync_engine.begin() as connection:
-        connection.execute(text(f"create role {name} login connection limit 3"))
+        connection.execute(text(f"create role {name} login password '{password}' connection limit 3"))
     yield name
     with sync_engine.begin() as connection:
         connection.execute(text(f"drop role {name}"))

@@ -1,0 +1,57 @@
+"""What a SQL text does, as far as a diagnosis asks; each text is read once, because suites send the same ones again."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+__all__ = ["Sql", "read_sql", "tells_the_time"]
+
+_WRITES = re.compile(
+    r"\s*(insert\s+into|update|delete\s+from|truncate(?:\s+table)?)\s+(?:only\s+)?\"?([\w.]+)", re.IGNORECASE
+)
+_TRANSACTION = re.compile(r"\s*(begin|start transaction|commit|rollback(?!\s+to))\b", re.IGNORECASE)
+_DEFINES = re.compile(r"\s*(create|alter|drop)\s+(?!temp|database|role|user\b)", re.IGNORECASE)
+_MADE = re.compile(r"\bcreate\s+(?:temp\w*\s+)?table\s+(?:if\s+not\s+exists\s+)?\"?([\w.]+)", re.IGNORECASE)
+_CLOCK = re.compile(r"\b(current_date|current_timestamp|localtimestamp|now\s*\(\s*\))", re.IGNORECASE)
+_ENDS_BACKENDS = re.compile(r"pg_terminate_backend|drop\s+database.*\bforce\b", re.IGNORECASE | re.DOTALL)
+_REMEMBERED = 20_000
+
+
+@dataclass(frozen=True)
+class Sql:
+    """One text."""
+
+    ends_or_begins: str
+    """begin, start transaction, commit or rollback; empty when it is none of them."""
+    writes: tuple[str, str] | None
+    """insert, update, delete or truncate, and the table in lower case."""
+    defines: bool
+    dated: tuple[str, ...]
+    """The tables it makes with a column that the server's clock fills."""
+    ends_backends: bool
+
+
+def read_sql(sql: str) -> Sql:
+    """Tell what a text does; those of up to 20,000 characters are remembered."""
+    return _remembered(sql) if len(sql) <= _REMEMBERED else _read(sql)
+
+
+def tells_the_time(sql: str) -> bool:
+    """Whether a text reads the server's clock."""
+    return bool(_CLOCK.search(sql))
+
+
+def _read(sql: str) -> Sql:
+    transaction, changed = _TRANSACTION.match(sql), _WRITES.match(sql)
+    return Sql(
+        ends_or_begins=transaction[1].lower() if transaction else "",
+        writes=(changed[1].split()[0].lower(), changed[2].lower()) if changed else None,
+        defines=bool(_DEFINES.match(sql)),
+        dated=tuple(table.lower() for table in _MADE.findall(sql)) if tells_the_time(sql) else (),
+        ends_backends=bool(_ENDS_BACKENDS.search(sql)),
+    )
+
+
+_remembered = lru_cache(maxsize=2048)(_read)
