@@ -36,11 +36,13 @@ class Allocations:
         tracemalloc.stop()
 
     def grown(self) -> list[Fact]:
-        """The lines that hold most of what was allocated since the beginning."""
+        """The lines that hold most of what was allocated since the beginning; ends the tracing."""
         found: list[Fact] = [
             {"path": self._caller.path(path), "line": line, "bytes": size, "blocks": blocks}
             for (path, line), (size, blocks) in self._sizes().items()
         ]
+        # The report is made after this, and would be slow too.
+        tracemalloc.stop()
         return sorted(found, key=lambda each: -each["bytes"])[:_SHOWN]
 
     def _sizes(self) -> Sizes:
