@@ -24,7 +24,7 @@ def test_killed_in_the_middle(victim, example, make_environment):
     example.environ |= {
         "KILL_ONCE": str(order), "PYTEST_ADDOPTS": "-p pytest_savepoint.plugin -p kill_once",
         "SAVEPOINT_PYTHON": str(python), "SAVEPOINT_INSTALL": "none", "SAVEPOINT_WORKERS": "2",
-        "SAVEPOINT_COVERAGE": "false",
+        "SAVEPOINT_COVERAGE": "false", "SAVEPOINT_RERUN_BUDGET": "0",
     }  # fmt: skip
     exit_of_pytest, exit_of_tool = EXITS[victim]
 

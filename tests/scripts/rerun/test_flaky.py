@@ -48,7 +48,7 @@ def verdicts(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def test_rows_that_stay_are_the_databases_state_and_the_callers_database_stays_as_it_was(observer, database):
     observer.environ["DATABASE_URL"] = database
     observer.write(test_it=ROWS)
-    done = observer.call("flaky", "--budget", "120s", "--", "-p", "no:randomly")
+    done = observer.call("flaky", "--budget", "60s", "--", "-p", "no:randomly")
     found = verdicts(observer.report)["test_nobody_yet"]
     assert (found["verdict"], found["polluter"]) == ("database-state", "test_it.py::test_join"), done.stdout
     assert found["reproduced"]
@@ -68,6 +68,6 @@ def test_budget_is_kept_also_by_a_test_that_hangs_in_another_order(observer):
     observer.write(test_it="import threading\ndone = []\ndef test_sets(): done.append(1)\n"
                            "def test_waits():\n    while not done: threading.Event().wait(1)\n")  # fmt: skip
     start = time.monotonic()
-    observer.call("flaky", "--budget", "50s", "--", "-p", "no:randomly")
-    assert time.monotonic() - start < 56
+    observer.call("flaky", "--budget", "30s", "--", "-p", "no:randomly")
+    assert time.monotonic() - start < 36
     assert "test_waits" in verdicts(observer.report)
