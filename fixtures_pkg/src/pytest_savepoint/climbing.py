@@ -81,11 +81,12 @@ class Climber:
         bound = not _LAYERS.isdisjoint(getattr(item, "fixturenames", ()))
         return not bound and self._ladder.climb(item.nodeid, self.rung, marked=bool(marked_isolation(item)))
 
-    @pytest.hookimpl(hookwrapper=True)
-    def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
-        outcome = yield
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+        report = yield
         if call.when == "teardown":
-            outcome.get_result().savepoint_isolation = self.rung
+            report.savepoint_isolation = self.rung
+        return report
 
 
 class Learner:

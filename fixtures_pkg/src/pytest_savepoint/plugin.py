@@ -11,7 +11,7 @@ import functools
 import inspect
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any, NoReturn
 
 import pytest
@@ -171,15 +171,16 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     ]
 
 
-@pytest.hookimpl(hookwrapper=True)
-def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> Iterator[None]:
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+) -> Generator[None, object, object]:
     """What a fixture of wider scope commits is for all its tests, so it does not belong to the test that came first."""
     worker = request.config.stash.get(WORKER, None)
     if worker is None or fixturedef.scope == "function" or (worker.sandbox.in_gap and fixturedef.scope in _LAYERED):
-        yield
-    else:
-        with worker.sandbox.paused():
-            yield
+        return (yield)
+    with worker.sandbox.paused():
+        return (yield)
 
 
 def pytest_fixture_post_finalizer(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> None:
@@ -189,15 +190,14 @@ def pytest_fixture_post_finalizer(fixturedef: pytest.FixtureDef[Any], request: p
         worker.sandbox.listen_now()
 
 
-@pytest.hookimpl(hookwrapper=True, tryfirst=True)
-def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Run the application's start-up at the head of a test that asks for `client`, inside the test's own task."""
     client = getattr(item, "funcargs", {}).get("client")
     start = getattr(getattr(client, "_transport", None), "start", None)
     original = getattr(item, "obj", None)
     if start is None or not inspect.iscoroutinefunction(original):
-        yield
-        return
+        return (yield)
 
     @functools.wraps(original)
     async def with_lifespan(*args: Any, **kwargs: Any) -> Any:
@@ -206,7 +206,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
     item.obj = with_lifespan  # type: ignore[attr-defined]
     try:
-        yield
+        return (yield)
     finally:
         item.obj = original  # type: ignore[attr-defined]
 

@@ -39,11 +39,12 @@ class Queries:
         self._texts.clear()
         self._seconds, self._rows, self._slowest = 0.0, 0, ("", 0.0)
 
-    @pytest.hookimpl(hookwrapper=True)
-    def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
-        outcome = yield
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+        report = yield
         if call.when == "teardown" and self._texts:
-            outcome.get_result().savepoint_queries = self._summary()
+            report.savepoint_queries = self._summary()
+        return report
 
     def _summary(self) -> dict[str, Any]:
         text, seconds = self._slowest

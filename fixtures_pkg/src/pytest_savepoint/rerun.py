@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+from collections.abc import Generator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -49,13 +49,15 @@ class Rerun:
         if hasattr(option, "reruns"):
             option.reruns = 0
 
-    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
-    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> Any:
-        yield
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> Generator[None, object, object]:
+        others = yield
         if self._told.seed is not None:
             random.seed(int(self._told.seed))
         if self._told.order is None:
-            return
+            return others
         wanted = Path(self._told.order).read_text(encoding="utf-8").splitlines()
         by_id: dict[str, list[pytest.Item]] = {}
         for item in items:
@@ -63,6 +65,7 @@ class Rerun:
         chosen = [item for nodeid in wanted for item in by_id.pop(nodeid, ())]
         config.hook.pytest_deselected(items=[item for rest in by_id.values() for item in rest])
         items[:] = chosen
+        return others
 
     def pytest_collection_finish(self) -> None:
         if self._told.load and not hasattr(self._config, "workerinput"):

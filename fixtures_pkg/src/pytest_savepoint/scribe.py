@@ -121,11 +121,11 @@ class Scribe:
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
         self._write("crash", worker=_worker_of(report), nodeid=crashitem)
 
-    @pytest.hookimpl(hookwrapper=True)
+    @pytest.hookimpl(wrapper=True)
     def pytest_terminal_summary(
         self, terminalreporter: pytest.TerminalReporter, exitstatus: int
-    ) -> Generator[None, Any, None]:
-        yield
+    ) -> Generator[None, object, object]:
+        others = yield
         findings = diagnose(self._facts, on_fault=lambda text: self._write("warning", text=text))
         if findings:
             terminalreporter.section("savepoint: findings")
@@ -135,6 +135,7 @@ class Scribe:
         for finding in findings:
             self._write("finding", **finding.as_dict())
         self._write("finished", exit=int(exitstatus), time=time.time())
+        return others
 
     def pytest_unconfigure(self) -> None:
         if self._file is not None:

@@ -116,22 +116,26 @@ class Witness:
         )
 
     # -- fixtures and phases --------------------------------------------------------------------------------------
-    @pytest.hookimpl(hookwrapper=True)
-    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, None]:
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, object, object]:
         name = fixturedef.argname
         fixture = self._watch.fixture(name, fixturedef.scope, fixturedef.func)
         before = None
         if fixture is not None:
             self._fixtures[name] = fixture
             before = self._watch.state.picture()
-        outcome = yield
-        if outcome.excinfo is not None:
+        try:
+            value = yield
+        except BaseException:
             # The innermost comes first; the fixtures that requested it fail after it with the same error.
             self._failed_fixture = self._failed_fixture or self._watch.with_source(fixture, fixturedef.func)
-        elif name.endswith(("_scoped_runner", "event_loop")):
-            self._watch.adopt_runner(outcome.get_result(), fixturedef.scope)
-        if before is not None:
-            self._watch.state.fixture_done(before, lambda: self._watch.with_source(fixture, fixturedef.func))
+            raise
+        finally:
+            if before is not None:
+                self._watch.state.fixture_done(before, lambda: self._watch.with_source(fixture, fixturedef.func))
+        if name.endswith(("_scoped_runner", "event_loop")):
+            self._watch.adopt_runner(value, fixturedef.scope)
+        return value
 
     def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
         self._finished.append(fixturedef.argname)
@@ -168,10 +172,9 @@ class Witness:
         }
         self._compared = (left, right)
 
-    @pytest.hookimpl(hookwrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
-        outcome = yield
-        report = outcome.get_result()
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+        report = yield
         seen: dict[str, Any] = {}
         if call.excinfo is not None:
             seen["path"], seen["line"] = self._raising_line(call.excinfo)
@@ -193,6 +196,7 @@ class Witness:
             seen["facts"] = facts
         if seen:
             report.savepoint = seen
+        return report
 
     @harmless
     def _record_failure(self, item: pytest.Item, error: BaseException) -> None:

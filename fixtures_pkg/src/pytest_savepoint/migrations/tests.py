@@ -58,14 +58,15 @@ class MigrationTests:
         found.tests = self
         return found
 
-    @pytest.hookimpl(hookwrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
-        outcome = yield
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+        report = yield
         if call.when == "call" and isinstance(item, MigrationTest):
             # Attributes of plain values travel from a worker to the process that talks to the user.
-            vars(outcome.get_result()).update(
+            vars(report).update(
                 savepoint_migrations=[asdict(each) for each in item.applied], savepoint_told=item.told
             )
+        return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._told += getattr(report, "savepoint_told", ())

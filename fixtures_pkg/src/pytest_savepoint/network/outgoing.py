@@ -7,7 +7,7 @@ import ipaddress
 import os
 import socket
 import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -37,10 +37,10 @@ class OutgoingCalls:
         self._caller = Caller(root)
         self._allowed = {host.lower() for host in allowed} | {"", "localhost", socket.gethostname().lower()}
 
-    @pytest.hookimpl(hookwrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         with self.refused(item.nodeid):
-            yield
+            return (yield)
 
     @contextmanager
     def refused(self, nodeid: str) -> Iterator[None]:

@@ -41,12 +41,14 @@ class RedisTests:
             self._database = RedisDatabase.claim(url)
             os.environ[URL_VARIABLE] = self._database.url.reveal()
 
-    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
-    def pytest_runtest_teardown(self) -> Generator[None, None, None]:
-        yield
-        # One round trip, whether the test used it or not: so nothing that a subprocess or thread wrote is missed.
-        if self._database is not None:
-            self._database.empty()
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(self) -> Generator[None, object, object]:
+        try:
+            return (yield)
+        finally:
+            # One round trip, whether the test used it or not: so nothing that a subprocess or thread wrote is missed.
+            if self._database is not None:
+                self._database.empty()
 
     def pytest_unconfigure(self) -> None:
         if self._database is not None:
