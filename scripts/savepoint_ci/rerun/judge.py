@@ -123,21 +123,23 @@ def _fails_alone(case: _Case, alone: Variation, plain: Ran) -> Judged:
         return _flaky(case, alone)
     if plain.failed(nodeid) is False:
         return _flaky(case, alone)
-    on_one_loop = replace(alone, name="session-loop", session_loop=True)
-    if _has_own_loop(case) and case.always(on_one_loop, wanted=False):
-        return Judged(nodeid, "loop-dependent", alone, failing=case.last[True], passing=case.last[False])
+    for scope in _other_loops(case):
+        if case.always(replace(alone, name=f"{scope}-loops", loops=scope), wanted=False):
+            return Judged(nodeid, "loop-dependent", alone, failing=case.last[True], passing=case.last[False])
     if case.count(alone, _CONFIRM) == _CONFIRM:
         return Judged(nodeid, "broken", alone, failing=case.last[True])
     return _flaky(case, alone)
 
 
-def _has_own_loop(case: _Case) -> bool:
-    """Whether the suite runs on pytest-asyncio with a loop for each test, by the version that can change that."""
+def _other_loops(case: _Case) -> list[str]:
+    """The loop scopes that tests and fixtures do not both have, where the version of pytest-asyncio can give them."""
     for fact in case.last[True].facts:
         if fact["kind"] == "configuration":
-            version = str(fact["versions"].get("pytest-asyncio", "0")).split(".")
-            return version[0].isdigit() and int(version[0]) >= 1
-    return False
+            version = str(fact["versions"].get("pytest-asyncio", "0")).split(".")[0]
+            names = (f"asyncio_default_{kind}_loop_scope" for kind in ("fixture", "test"))
+            present = {fact["settings"].get(name) or "function" for name in names}
+            return [scope for scope in ("session", "function") if present != {scope}] if version.isdigit() and int(version) else []
+    return []
 
 
 def _circumstances(case: _Case, worst: Variation) -> Judged:

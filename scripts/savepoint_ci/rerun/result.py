@@ -18,6 +18,11 @@ from savepoint_ci.rerun.statistics import rate_interval
 
 __all__ = ["findings_of", "rewrite_findings", "verdicts_of"]
 
+_LOOPS = {
+    "session": "one loop that all tests and fixtures share",
+    "function": "a loop of its own that its fixtures share",
+    "": "others",
+}
 _OF_ONE_RUN = ('{"kind": "finding"', '{"kind": "facts"')
 
 
@@ -82,7 +87,8 @@ def _explanation(judged: Judged, runs: Sequence[bool], low: float, high: float) 
         "flaky": f"It failed in {share}, and nothing was found that it depends on: {rate}.",
         "order-dependent": f"It passes alone, and fails after {after} in the same process.",
         "database-state": f"It passes alone, and fails after {after}, which commits to a table that it uses.",
-        "loop-dependent": "It fails when each test has an event loop of its own, and passes when all share one.",
+        "loop-dependent": "It fails on the event loops that the project gives it, and passes on "
+        f"{_LOOPS[judged.passing.variation.loops if judged.passing else '']}.",
         "time": f"It passes in this machine's time zone, and fails in {judged.worst.zone}.",
         "resource": "It passes on a calm machine, and fails while other processes keep the processors busy.",
         "undecided": f"It failed in {share}; the budget ended before it was known what that depends on.",

@@ -10,10 +10,6 @@ from pytest_savepoint.told import LOAD_VARIABLE, SEED_VARIABLE
 
 __all__ = ["FILE_ORDER", "Variation", "shell_command"]
 
-_SESSION_LOOP = tuple(
-    f"--override-ini=asyncio_default_{kind}_loop_scope=session" for kind in ("fixture", "test")
-)
-
 
 @dataclass(frozen=True)
 class Variation:
@@ -24,7 +20,7 @@ class Variation:
     :param seed: of random numbers; None leaves it to chance.
     :param load: processes that keep the processors busy while tests run.
     :param zone: the local time zone; empty leaves it.
-    :param session_loop: one event loop for all tests and fixtures.
+    :param loops: the scope of the event loops of tests and fixtures; empty leaves them.
     :param parallel: with the workers that the project uses otherwise, not in one process.
     """
 
@@ -33,7 +29,7 @@ class Variation:
     seed: int | None = None
     load: int = 0
     zone: str = ""
-    session_loop: bool = False
+    loops: str = ""
     parallel: bool = False
 
     def of(self, tests: Sequence[str], name: str = "") -> Variation:
@@ -43,7 +39,7 @@ class Variation:
     @property
     def is_plain(self) -> bool:
         """Whether nothing but the tests and their order differs."""
-        return not (self.load or self.zone or self.session_loop or self.parallel)
+        return not (self.load or self.zone or self.loops or self.parallel)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -60,7 +56,8 @@ class Variation:
     @property
     def arguments(self) -> tuple[str, ...]:
         """Arguments with which pytest runs like this."""
-        return _SESSION_LOOP if self.session_loop else ()
+        kinds = ("fixture", "test") if self.loops else ()
+        return tuple(f"--override-ini=asyncio_default_{kind}_loop_scope={self.loops}" for kind in kinds)
 
 
 FILE_ORDER = Variation("file-order")

@@ -15,7 +15,7 @@ from savepoint_ci.rerun.variation import FILE_ORDER, Variation, shell_command
 pytestmark = pytest.mark.e2e
 
 SOURCE = Path(__file__).parents[3] / "fixtures_pkg" / "src"
-PLUGINS = ["-p", "no:randomly", "-p", "pytest_savepoint.plugin"]
+PLUGINS = ["-p", "asyncio", "-p", "pytest_savepoint.plugin"]
 SUITE = """
 import datetime, random
 
@@ -47,7 +47,7 @@ def laboratory(tmp_path):
     (project / "test_it.py").write_text(SUITE)
     environment = {
         "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])), "PYTHONPATH": str(SOURCE),
-        "SAVEPOINT_ISOLATION": "none", "TZ": "UTC",
+        "SAVEPOINT_ISOLATION": "none", "TZ": "UTC", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
     }  # fmt: skip
     return Laboratory(
         command=[sys.executable, "-m", "pytest", *PLUGINS], single=[], parallel=None, project=project,
@@ -86,6 +86,38 @@ def test_circumstances_are_told_from_breakage(laboratory, name, kind, variation)
     found = judged(laboratory, name, variation)
     assert found.kind == kind
     assert found.worst.zone == variation.zone
+
+
+LOOPS = {
+    "session": """
+import asyncio
+import pytest_asyncio
+
+@pytest_asyncio.fixture
+async def loop(): return asyncio.get_running_loop()
+
+async def test_loops(loop): assert loop is asyncio.get_running_loop()
+""",
+    "function": """
+import asyncio
+import pytest_asyncio
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def ticks(): return asyncio.create_task(asyncio.sleep(60))
+
+async def test_loops(ticks): assert len(asyncio.all_tasks()) == 1
+""",
+}
+
+
+@pytest.mark.parametrize(("scopes", "better"), [(("function", "session"), "session"), (("session", "session"), "function")])
+def test_loops_on_which_it_passes_are_found(laboratory, scopes, better):
+    (laboratory.project / "test_it.py").write_text(LOOPS[better])
+    settings = [f"asyncio_default_{kind}_loop_scope = {scope}" for kind, scope in zip(("fixture", "test"), scopes, strict=True)]
+    (laboratory.project / "pytest.ini").write_text("\n".join(["[pytest]", "asyncio_mode = auto", *settings]))
+    seen = laboratory.run(FILE_ORDER.of([nodeid("loops")]))
+    found = judge(laboratory, nodeid("loops"), seen, seen)
+    assert (found.kind, found.passing.variation.loops) == ("loop-dependent", better)
 
 
 def test_chance_is_flaky_and_its_rate_is_measured(laboratory):
