@@ -36,6 +36,7 @@ def samples(page: str) -> dict[str, str]:
     return {named[1]: text for text in blocks if (named := FILE.match(text))}
 
 
+@pytest.mark.e2e
 def test_samples_pass(tmp_path: Path) -> None:
     files = samples("README.md") | samples("docs/isolation.md")
     for name, text in files.items():

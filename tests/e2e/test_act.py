@@ -23,7 +23,7 @@ from pytest_savepoint.servers.container import our_containers
 from pytest_savepoint.servers.leftovers import living_servers
 from savepoint_ci.report.model import Report, Run, report_json
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("act")]
+pytestmark = pytest.mark.e2e
 
 SAMPLES = ROOT / "workflows"
 CALLABLE = "savepoint-ci/savepoint/.github/workflows/savepoint.yml"
@@ -132,7 +132,7 @@ def test_system_and_container_give_the_same_report(shop: Caller, nothing_is_left
     base = shop.commit()
     reports = {}
     for provider in ("system", "container"):
-        choose(shop, provider=provider, postgres_version="15", pytest_args="tests/services tests/database")
+        choose(shop, provider=provider, postgres_version="15", pytest_args="tests/database")
         job = shop.act(base=base)
         assert job.exit == 0, job.log
         reports[provider] = job.report("savepoint")

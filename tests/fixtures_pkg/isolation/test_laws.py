@@ -33,6 +33,7 @@ def test_laws_hold_with(way, run_suite):
     assert f"{LAWS + ASYNCPG_LAWS} passed" in result.stdout, result.stdout + result.stderr
 
 
+@pytest.mark.e2e
 def test_laws_hold_with_psycopg(run_suite):
     result = run_suite("laws", "--ignore=test_asyncpg_laws.py", "-o", "asyncio_mode=auto", LAWS_DRIVER="psycopg", DATABASE_URL="postgresql+psycopg://")
     assert f"{LAWS} passed" in result.stdout, result.stdout + result.stderr

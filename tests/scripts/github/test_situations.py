@@ -149,7 +149,9 @@ class Poster:
 
 
 @pytest.mark.parametrize("origin", ORIGINS, ids=lambda origin: origin.name)
-@pytest.mark.parametrize("situation", SITUATIONS)
+@pytest.mark.parametrize(
+    "situation", [pytest.param(each, marks=pytest.mark.e2e) if each == "huge" else each for each in SITUATIONS]
+)
 def test_one_right_comment_or_none(server, tmp_path, situation, origin):
     poster = Poster(server, origin, SAMPLES[situation], tmp_path)
     publication = poster.post()

@@ -27,6 +27,7 @@ def outcome_of(report, nodeid=TEST):
     return test.outcome
 
 
+@pytest.mark.e2e
 def test_real_pytest_run_tells_every_outcome(pytester, build, monkeypatch):
     """The plugin's own evidence of a real run, with every outcome that pytest knows."""
     pytester.makepyfile(

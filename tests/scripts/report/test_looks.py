@@ -15,7 +15,7 @@ from report_samples import SAMPLES
 from rich_report import RICH, SOURCES
 from savepoint_ci.report.page.render import report_page
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("chromium")]
+pytestmark = pytest.mark.e2e
 GOLDEN = Path(__file__).with_name("golden")
 
 

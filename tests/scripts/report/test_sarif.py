@@ -49,6 +49,7 @@ def finding(cause="task.coroutine_never_awaited", *, path="app/wallet.py", line=
     return Finding(CODES[cause], cause, ("test_a.py::test_x",), culprit, text, "await it", confidence, ())
 
 
+@pytest.mark.e2e
 def test_log_of_many_findings_follows_the_schema(schema):
     findings = [finding(cause, line=number) for number, cause in enumerate(CODES, 1)]
     log = json.loads(sarif(findings, folder="backend"))
@@ -62,10 +63,12 @@ def test_log_of_many_findings_follows_the_schema(schema):
     }
 
 
+@pytest.mark.e2e
 def test_log_without_findings_follows_the_schema(schema):
     jsonschema.validate(json.loads(sarif([])), schema)
 
 
+@pytest.mark.e2e
 def test_path_is_a_uri_and_never_leads_out_of_the_repository(schema):
     log = json.loads(
         sarif([finding(path="a b/ü#?.py"), finding(path="../x.py"), finding(path="/etc/x.py"), finding(path="")])
@@ -76,6 +79,7 @@ def test_path_is_a_uri_and_never_leads_out_of_the_repository(schema):
     assert not any("locations" in each for each in others)
 
 
+@pytest.mark.e2e
 def test_hostile_text_is_text_in_it(schema):
     log = json.loads(sarif([finding(path=f"x{text}.py", text=text) for text in TRICKS]))
     jsonschema.validate(log, schema)
