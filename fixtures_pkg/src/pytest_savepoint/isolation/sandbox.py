@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Protocol, TypeVar
 
 from pytest_savepoint.databases.audit import LISTEN, Commit, read_commit
@@ -264,7 +264,8 @@ class Sandbox:
         transaction.task = asyncio.current_task()
         self._refuse_impossible(transaction, statement)
         while True:
-            async with self._hold(transaction.driver) as connection:
+            async with self._turn():
+                connection = await self._connection(transaction.driver)
                 blocker = self._blocker(transaction, statement)
                 if blocker is None:
                     await self._send(self._stack.make_room(transaction, statement))
@@ -288,14 +289,16 @@ class Sandbox:
             # The check would hold another open transaction to what that one may still put right.
             if self.deferred and self._stack.writes_alone(transaction):
                 await self._check_deferred(transaction)
-            async with self._hold(transaction.driver):
+            async with self._turn():
+                await self._connection(transaction.driver)
                 await self._send(self._stack.commit(transaction))
             transaction.wake_waiting()
 
     async def _check_deferred(self, transaction: Transaction) -> None:
         """Check now what PostgreSQL checks at COMMIT, which never comes here; a fault undoes the transaction."""
         try:
-            async with self._hold(transaction.driver):
+            async with self._turn():
+                await self._connection(transaction.driver)
                 await self._send(f"SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS {self.deferred} DEFERRED")
         except Exception:  # whatever the server found: the transaction is over, as after a COMMIT that failed
             transaction.failed = True
@@ -306,7 +309,8 @@ class Sandbox:
     async def rollback(self, transaction: Transaction) -> None:
         """Undo a transaction's changes, and only those."""
         if transaction.level is not None or self._stack.failed is transaction:
-            async with self._hold(transaction.driver):
+            async with self._turn():
+                await self._connection(transaction.driver)
                 await self._send(self._stack.roll_back(transaction))
         transaction.end()
 
@@ -365,18 +369,16 @@ class Sandbox:
 
     # -- the connection --------------------------------------------------------------------------------------------
 
-    @contextlib.asynccontextmanager
-    async def _hold(self, driver: str) -> AsyncIterator[Any]:
-        """The connection on the running loop, for one operation at a time."""
-        async with self._turn():
-            wire = await self.open_wire(driver)
-            connection = await wire.connection(in_transaction=self._in_transaction)
-            if not self._started:
-                self._started = True
-                await wire.execute(self._beginning())
-                await self._send(self.sequences)
-            await self._send(self._stack.overdue())
-            yield connection
+    async def _connection(self, driver: str) -> Any:
+        """The connection on the running loop, in a transaction that isolates the test; whoever asks has the turn."""
+        wire = await self.open_wire(driver)
+        connection = await wire.connection(in_transaction=self._in_transaction)
+        if not self._started:
+            self._started = True
+            await wire.execute(self._beginning())
+            await self._send(self.sequences)
+        await self._send(self._stack.overdue())
+        return connection
 
     @property
     def _in_transaction(self) -> bool:
@@ -392,6 +394,7 @@ class Sandbox:
         return "; ".join([*layers, SavepointStack.BEGIN_IN_LAYER])
 
     def _turn(self) -> asyncio.Lock:
+        """For one operation at a time."""
         loop = asyncio.get_running_loop()
         if self._lock is None or (self._lock_loop is not loop and not self._lock.locked()):
             self._lock, self._lock_loop = asyncio.Lock(), loop

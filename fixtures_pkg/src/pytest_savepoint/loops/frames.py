@@ -25,13 +25,17 @@ _LIBRARIES = tuple(
     }
 )
 _PYTESTS_RUNNER = os.path.join("_pytest", "runner.py")  # noqa: PTH118 # compared with names as the interpreter has them
+# Where a greenlet keeps what was seen of those who wait for it, and how much.
+_OUTSIDE = "savepoint_outside"
+_MOST_SITES = 8
 _GENERATOR = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 _ASYNCHRONOUS = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
 def walk(frame: FrameType | None) -> Iterator[FrameType]:
     """A frame and its callers as far as pytest's call of a test, fixture or module, through SQLAlchemy's greenlets."""
-    parent = _outer_greenlet()
+    greenlets = sys.modules.get("greenlet")
+    parent = greenlets.getcurrent().parent if greenlets is not None else None
     while frame is not None:
         yield frame
         if frame.f_code.co_name == "from_call" and frame.f_code.co_filename.endswith(_PYTESTS_RUNNER):
@@ -39,11 +43,6 @@ def walk(frame: FrameType | None) -> Iterator[FrameType]:
         frame = frame.f_back
         if frame is None and parent is not None:
             frame, parent = parent.gr_frame, parent.parent
-
-
-def _outer_greenlet() -> Any:
-    greenlets = sys.modules.get("greenlet")
-    return greenlets.getcurrent().parent if greenlets is not None else None
 
 
 class Caller:
@@ -107,11 +106,30 @@ class Caller:
 
     def look(self, frame: FrameType | None, limit: int) -> tuple[list[Fact], Fact | None]:
         """The caller's lines from this frame outwards, and the fixture inside whose function it runs, in one walk."""
-        # As `walk` does, but without a generator's turn for each of fifty frames: this runs several times per statement.
+        sites, fixture = self._collect(frame, limit)
+        greenlets = sys.modules.get("greenlet")
+        inside = greenlets.getcurrent() if greenlets is not None else None
+        if inside is not None and inside.parent is not None:
+            outer_sites, outer_fixture = self._outside(inside)
+            return [*sites, *outer_sites][:limit], fixture or outer_fixture
+        return sites, fixture
+
+    def _outside(self, inside: Any) -> tuple[list[Fact], Fact | None]:
+        """The same of those who wait for a greenlet; they wait until it ends, so it is looked up once and kept with it."""
+        known: tuple[list[Fact], Fact | None] | None = vars(inside).get(_OUTSIDE)
+        if known is None:
+            parent = inside.parent
+            sites, fixture = self._collect(parent.gr_frame, _MOST_SITES)
+            if parent.parent is not None:
+                further = self._outside(parent)
+                sites, fixture = [*sites, *further[0]][:_MOST_SITES], fixture or further[1]
+            known = vars(inside)[_OUTSIDE] = sites, fixture
+        return known
+
+    def _collect(self, frame: FrameType | None, limit: int) -> tuple[list[Fact], Fact | None]:
         sites: list[Fact] = []
         fixture = None
         known = self._known
-        parent = _outer_greenlet()
         while frame is not None:
             code = frame.f_code
             filename = code.co_filename
@@ -124,8 +142,6 @@ class Caller:
             elif code.co_name == "from_call" and filename.endswith(_PYTESTS_RUNNER):
                 break
             frame = frame.f_back
-            if frame is None and parent is not None:
-                frame, parent = parent.gr_frame, parent.parent
         return sites, fixture
 
     def fixture(self, frame: FrameType | None) -> Fact | None:
