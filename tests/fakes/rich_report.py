@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from report_parts import PASSED
 from report_samples import SAMPLES
-from savepoint_ci.report.model import FileCoverage, LineTests
+from savepoint_ci.report.model import FileCoverage, LineTests, Queries
 
 SOURCES = {
     "shop/services/orders.py": '''\
@@ -69,10 +69,13 @@ class OrderService:
             self.log.warning("nobody to tell")
 ''',
 }
+ASKED = Queries(
+    count=43, seconds=0.03, rows=12, slowest="SELECT item.name", slowest_seconds=0.012, repeated="SELECT item.stock", times=40
+)
 RICH = replace(
     SAMPLES["several_causes"],
     tests=tuple(
-        replace(test, isolation="clone" if number % 10 == 0 else "savepoint")
+        replace(test, isolation="clone" if number % 10 == 0 else "savepoint", queries=ASKED if test.nodeid.endswith("test_item_8") else None)
         for number, test in enumerate(SAMPLES["several_causes"].tests)
     ),
     history=SAMPLES["known_failures"].history,

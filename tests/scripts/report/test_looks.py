@@ -125,6 +125,16 @@ def test_search_and_filters_narrow_the_tests(rich_page):
     assert "test_refund" in rich_page.locator(".row").first.inner_text()
 
 
+def test_what_a_test_asked_of_the_database_is_told_and_orders_the_tests(rich_page):
+    rich_page.get_by_label("Order").select_option("database")
+    rich_page.locator("#list").focus()
+    rich_page.keyboard.press("Home")
+    details = rich_page.locator("#details").inner_text()
+    assert details.startswith("tests/api/test_items.py::test_item_8\n")
+    assert "43 statements, 30 ms in the database, 12 rows; slowest (12 ms): SELECT item.name" in details
+    assert "sent 40 times, as in a loop: SELECT item.stock" in details
+
+
 def test_list_is_walked_with_the_keyboard(rich_page):
     rich_page.locator("#list").focus()
     rich_page.keyboard.press("Home")

@@ -13,6 +13,7 @@ function showDetails(test) {
       ` · ${duration(test.duration)} on ${test.worker}`, phases ? ` (${phases})` : "",
       test.isolation ? ` · database: ${test.isolation}` : "",
       test.started === null ? "" : ` · began after ${duration(test.started)}`),
+    test.queries ? element("p", {}, ...queries(test.queries)) : "",
     ...causes.map((finding) => element("p", {}, "Cause: ", element("code", {}, `${finding.code} ${finding.cause}`),
       finding.culprit ? ` at ${place(finding.culprit.path, finding.culprit.line)}` : "")),
     verdict ? element("p", {}, `Reruns: ${verdict.verdict}, failed ${verdict.failures} of ${verdict.runs}`,
@@ -24,6 +25,12 @@ function showDetails(test) {
       error.text ? element("pre", { tabindex: "0", "aria-label": `Text of the ${error.phase} error` }, error.text) : "",
     ]));
   at("details").scrollTop = 0;
+}
+
+function queries(asked) {
+  const slowest = asked.slowest ? [`; slowest (${duration(asked.slowest_seconds)}): `, element("code", {}, asked.slowest)] : [];
+  const repeated = asked.repeated ? [`; sent ${asked.times} times, as in a loop: `, element("code", {}, asked.repeated)] : [];
+  return [`${plural(asked.count, "statement")}, ${duration(asked.seconds)} in the database, ${plural(asked.rows, "row")}`, ...slowest, ...repeated];
 }
 
 // A mark per run, newest last; a screen reader gets the count instead.

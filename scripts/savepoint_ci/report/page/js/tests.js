@@ -5,9 +5,11 @@ const OUTCOMES = ["failed", "error", "not_run", "xpassed", "xfailed", "skipped",
 const ORDERS = {
   report: () => 0,
   slowest: (one, other) => other.duration - one.duration,
+  database: (one, other) => inDatabase(other) - inDatabase(one),
   started: (one, other) => (one.started ?? Infinity) - (other.started ?? Infinity) || 0,
   name: (one, other) => (one.nodeid < other.nodeid ? -1 : 1),
 };
+const inDatabase = (test) => (test.queries ? test.queries.seconds : 0);
 let matching = [];
 let selected = -1;
 
