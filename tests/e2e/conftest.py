@@ -14,6 +14,8 @@ import psutil
 import pytest
 
 ROOT = Path(__file__).parents[2]
+# Of the environment that these tests run in; a machine need not have it.
+UV = str(Path(sys.executable).with_name("uv"))
 NEWEST_FIRST = ("3.14", "3.13", "3.12", "3.11")
 LIMIT = 300
 
@@ -23,7 +25,7 @@ MakeEnvironment = Callable[..., Path]
 def find_interpreter(version: str) -> str | None:
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     managed = subprocess.run(
-        ["uv", "python", "find", "--managed-python", version], capture_output=True, text=True, check=False
+        [UV, "python", "find", "--managed-python", version], capture_output=True, text=True, check=False
     )
     on_path = shutil.which(f"python{version}")
     for candidate in (on_path, *pyenv.glob(f"versions/{version}.*/bin/python"), managed.stdout.strip()):
@@ -44,9 +46,9 @@ def make_environment(tmp_path_factory: pytest.TempPathFactory) -> MakeEnvironmen
         if interpreter is None:
             pytest.fail(f"Python {version} is missing; install it: uv python install {candidates[0]}", pytrace=False)
         environment = tmp_path_factory.mktemp("environment") / version
-        subprocess.run(["uv", "venv", "--quiet", "--no-project", "--python", interpreter, environment], check=True)
+        subprocess.run([UV, "venv", "--quiet", "--no-project", "--python", interpreter, environment], check=True)
         python = environment / "bin" / "python"
-        subprocess.run(["uv", "pip", "install", "--quiet", "--python", python, *install], cwd=ROOT, check=True)
+        subprocess.run([UV, "pip", "install", "--quiet", "--python", python, *install], cwd=ROOT, check=True)
         return python
 
     return make

@@ -15,6 +15,8 @@ pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parents[2]
 SUITES = Path(__file__).parent / "suites"
+# Of the environment that these tests run in; a machine need not have it.
+UV = Path(sys.executable).with_name("uv")
 PRE_COMMIT = "pre-commit==4.7.0"
 LIMIT = 300
 OLD_CLIENT = "from httpx import AsyncClient\n\n\nasync def test_x(app):\n    AsyncClient(app=app)\n"
@@ -86,7 +88,7 @@ def commit(folder: Path) -> str:
 
 
 def run_hook(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return call("uvx", "--quiet", "--from", PRE_COMMIT, "pre-commit", "run", *arguments, folder=folder)
+    return call(UV, "tool", "run", "--quiet", "--from", PRE_COMMIT, "pre-commit", "run", *arguments, folder=folder)
 
 
 def test_hook_examines_what_is_committed_with_the_whole_project_in_view(repository):

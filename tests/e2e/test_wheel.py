@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ import pytest
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parents[2]
+# Of the environment that these tests run in; a machine need not have it.
+UV = str(Path(sys.executable).with_name("uv"))
 PROJECT = {
     "pyproject.toml": '[tool.pytest.ini_options]\nasyncio_mode = "auto"\n',
     "alembic.ini": "[alembic]\nscript_location = migrations\n",
@@ -57,7 +60,7 @@ def test_installed_wheel_isolates_a_project_with_migrations(make_environment, tm
     source = shutil.copytree(
         ROOT / "fixtures_pkg", tmp_path / "source", ignore=shutil.ignore_patterns("__pycache__", "dist")
     )
-    subprocess.run(["uv", "build", "--quiet", "--wheel", "--out-dir", tmp_path / "dist", source], check=True)
+    subprocess.run([UV, "build", "--quiet", "--wheel", "--out-dir", tmp_path / "dist", source], check=True)
     shutil.rmtree(source)
     (wheel,) = tmp_path.glob("dist/*.whl")
     python = make_environment("newest", str(wheel), "alembic", "pytest-asyncio")

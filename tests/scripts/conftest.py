@@ -50,10 +50,14 @@ class Tool:
         return {test["nodeid"].rpartition("::")[2]: test["outcome"] for test in self.report["tests"]}
 
 
-def path_without_environments() -> str:
-    """The PATH on which no environment comes first, because that would be the caller's own, to install into."""
+@pytest.fixture(scope="session")
+def path(tmp_path_factory) -> str:
+    """A PATH with uv, and on which no environment comes first: that would be the caller's own, to install into."""
+    uv = tmp_path_factory.mktemp("bin") / "uv"
+    uv.symlink_to(Path(sys.executable).with_name("uv"))
     folders = os.environ["PATH"].split(os.pathsep)
-    return os.pathsep.join(each for each in folders if not Path(each).with_name("pyvenv.cfg").exists())
+    others = [each for each in folders if not Path(each).with_name("pyvenv.cfg").exists()]
+    return os.pathsep.join([*others, str(uv.parent)])
 
 
 @pytest.fixture(scope="session")
@@ -64,12 +68,12 @@ def cache(tmp_path_factory, worker_id) -> Path:
 
 
 @pytest.fixture
-def tool(tmp_path, cache) -> Tool:
+def tool(tmp_path, cache, path) -> Tool:
     """The tool with an empty project and no environment active."""
     project = tmp_path / "project"
     project.mkdir()
     kept = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
-    kept["PATH"] = path_without_environments()
+    kept["PATH"] = path
     mirrors = {name: text for name, text in os.environ.items() if name.startswith(("PIP_", "UV_", "SSL_"))}
     return Tool(project, {**mirrors, **kept, "SAVEPOINT_CACHE": str(cache), "SAVEPOINT_COVERAGE": "false", "SAVEPOINT_RERUN_BUDGET": "0"})
 

@@ -33,10 +33,12 @@ optional = true
 iniconfig = { path = "iniconfig-2.0.0-py3-none-any.whl" }
 """
 PDM = PROJECT + "[tool.pdm]\ndistribution = false\n"
+# Of the environment that these tests run in; a machine need not have it.
+UV = str(Path(sys.executable).with_name("uv"))
 LOCKERS = {
-    "uv": (PROJECT, ["uv", "lock", "--quiet"]),
-    "poetry": (POETRY, ["uv", "tool", "run", "--quiet", "--from", "poetry>=2,<3", "poetry", "lock"]),
-    "pdm": (PDM, ["uv", "tool", "run", "--quiet", "--from", "pdm[locked]>=2,<3", "pdm", "lock", "-G", "test"]),
+    "uv": (PROJECT, [UV, "lock", "--quiet"]),
+    "poetry": (POETRY, [UV, "tool", "run", "--quiet", "--from", "poetry>=2,<3", "poetry", "lock"]),
+    "pdm": (PDM, [UV, "tool", "run", "--quiet", "--from", "pdm[locked]>=2,<3", "pdm", "lock", "-G", "test"]),
 }
 
 
@@ -60,7 +62,7 @@ def write_wheel(folder: Path, name: str, version: str) -> None:
 @pytest.fixture
 def environment(tmp_path):
     """An empty environment of the caller's."""
-    subprocess.run(["uv", "venv", "--quiet", "--python", sys.executable, tmp_path / "theirs"], check=True)
+    subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, tmp_path / "theirs"], check=True)
     return tmp_path / "theirs"
 
 
@@ -81,7 +83,7 @@ def test_lock_is_installed_with_its_test_extra(tool, environment, manager):
 def test_what_the_owner_of_the_environment_pinned_is_left_alone(tool, environment):
     pins = {"pytest": "8.3.3", "pytest-xdist": "3.6.1", "sqlalchemy": "2.0.36", "anyio": "4.6.2"}
     words = [f"{name}=={version}" for name, version in pins.items()]
-    subprocess.run(["uv", "pip", "install", "--quiet", "--python", environment / "bin" / "python", *words], check=True)
+    subprocess.run([UV, "pip", "install", "--quiet", "--python", environment / "bin" / "python", *words], check=True)
     tool.environ["pythonLocation"] = str(environment)
     tool.write(test_it="import anyio\n")
     done = tool.call("install")
@@ -94,7 +96,7 @@ def test_what_the_owner_of_the_environment_pinned_is_left_alone(tool, environmen
 
 def test_pin_that_our_fixtures_cannot_live_with_is_named(tool, environment):
     subprocess.run(
-        ["uv", "pip", "install", "--quiet", "--python", environment / "bin" / "python", "sqlalchemy==1.4.54"],
+        [UV, "pip", "install", "--quiet", "--python", environment / "bin" / "python", "sqlalchemy==1.4.54"],
         check=True,
     )
     tool.environ["VIRTUAL_ENV"] = str(environment)
