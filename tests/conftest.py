@@ -14,4 +14,4 @@ INSTALLED = Path(sysconfig.get_path("purelib"))
 def _environment_stays_as_it_is():
     """Beside the source's plugin an installed one would be registered too, and every later test would fail for it."""
     yield
-    assert not list(INSTALLED.glob("pytest_savepoint-*")), f"this test has installed the package into {INSTALLED}"
+    assert not list(INSTALLED.glob("pytest_savepoint-*")), f"this test, or one that ran beside it, has installed the package into {INSTALLED}"

@@ -12,10 +12,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from programs import UV
 
 ROOT = Path(__file__).parents[2]
-# Of the environment that these tests run in; a machine need not have it.
-UV = str(Path(sys.executable).with_name("uv"))
 NEWEST_FIRST = ("3.14", "3.13", "3.12", "3.11")
 LIMIT = 300
 

@@ -10,13 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from programs import UV
 
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parents[2]
 SUITES = Path(__file__).parent / "suites"
-# Of the environment that these tests run in; a machine need not have it.
-UV = Path(sys.executable).with_name("uv")
 PRE_COMMIT = "pre-commit==4.7.0"
 LIMIT = 300
 OLD_CLIENT = "from httpx import AsyncClient\n\n\nasync def test_x(app):\n    AsyncClient(app=app)\n"

@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from programs import UV
 
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parents[2]
-# Of the environment that these tests run in; a machine need not have it.
-UV = str(Path(sys.executable).with_name("uv"))
 PROJECT = {
     "pyproject.toml": '[tool.pytest.ini_options]\nasyncio_mode = "auto"\n',
     "alembic.ini": "[alembic]\nscript_location = migrations\n",

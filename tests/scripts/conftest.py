@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from programs import UV
 
 ROOT = Path(__file__).parents[2]
 LAUNCHER = ROOT / "scripts" / "savepoint"
@@ -54,7 +55,7 @@ class Tool:
 def path(tmp_path_factory) -> str:
     """A PATH with uv, and on which no environment comes first: that would be the caller's own, to install into."""
     uv = tmp_path_factory.mktemp("bin") / "uv"
-    uv.symlink_to(Path(sys.executable).with_name("uv"))
+    uv.symlink_to(UV)
     folders = os.environ["PATH"].split(os.pathsep)
     others = [each for each in folders if not Path(each).with_name("pyvenv.cfg").exists()]
     return os.pathsep.join([*others, str(uv.parent)])

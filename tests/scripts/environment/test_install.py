@@ -9,6 +9,7 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+from programs import UV
 
 pytestmark = pytest.mark.e2e
 
@@ -33,8 +34,6 @@ optional = true
 iniconfig = { path = "iniconfig-2.0.0-py3-none-any.whl" }
 """
 PDM = PROJECT + "[tool.pdm]\ndistribution = false\n"
-# Of the environment that these tests run in; a machine need not have it.
-UV = str(Path(sys.executable).with_name("uv"))
 LOCKERS = {
     "uv": (PROJECT, [UV, "lock", "--quiet"]),
     "poetry": (POETRY, [UV, "tool", "run", "--quiet", "--from", "poetry>=2,<3", "poetry", "lock"]),

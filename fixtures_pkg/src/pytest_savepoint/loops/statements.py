@@ -111,7 +111,8 @@ class Statements:
 
     def open_transactions(self) -> list[Fact]:
         """What began the transactions that are open now."""
-        return [dict(each) for each in self._begun.values()]
+        # A copy first: while these are copied, the collector may end a connection, which is forgotten then.
+        return [dict(each) for each in list(self._begun.values())]
 
     def inserted_before(self, tables: set[str], test: str) -> dict[str, list[str]]:
         """The other tests that inserted into these tables, whether their rows are still there or not."""
