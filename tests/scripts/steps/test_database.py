@@ -47,10 +47,13 @@ async def test_fixture_knows_its_database(database):
 """
 KILLS_THE_SERVER = TESTS + """
 async def test_server_is_killed(db_session):
-    import os, pathlib, signal
+    import os, pathlib, pytest, signal
     from sqlalchemy import text
     data = await db_session.scalar(text("show data_directory"))
     os.kill(int(pathlib.Path(data, "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+    with pytest.raises(Exception):  # the backends learn of it a moment later
+        while True:
+            await db_session.execute(text("select 1"))
 
 async def test_comes_after(db_session):
     await db_session.scalar(select(func.count(Thing.id)))
