@@ -1,9 +1,12 @@
-"""The part of the stand-in for GitHub that keeps workflow runs, their artifacts, and check runs."""
+"""The part of the stand-in for GitHub that keeps workflow runs, their artifacts, check runs, and code scanning."""
 
 from __future__ import annotations
 
+import base64
 import copy
+import gzip
 import io
+import json
 import threading
 import zipfile
 from collections.abc import Callable, Mapping
@@ -26,7 +29,7 @@ def zipped(**files: bytes | str) -> bytes:
 
 
 class FakeActions:
-    """Runs, artifacts and check runs of one repository, and the storage on another host to which downloads lead.
+    """Runs, artifacts, check runs and code scanning of one repository, and the storage on another host for downloads.
 
     :param examples: GitHub's own examples of its answers, by name.
     """
@@ -35,6 +38,8 @@ class FakeActions:
         self.runs: dict[int, dict[str, Any]] = {}
         self.artifacts: list[dict[str, Any]] = []
         self.check_runs: list[dict[str, Any]] = []
+        self.analyses: dict[tuple[str, str, str], dict[str, Any]] = {}
+        """The SARIF log of each ref, commit and category; a later one takes the place of an earlier."""
         self.archives: dict[int, bytes] = {}
         self.seen_by_storage: list[Mapping[str, str]] = []
         self._repository = repository
@@ -121,6 +126,11 @@ class FakeActions:
                 check_run.update({name: value for name, value in body.items() if name != "output"})
                 check_run["output"].update(body["output"])
                 return 200, check_run, {}
+            case "POST", ["code-scanning", "sarifs"]:
+                log = json.loads(gzip.decompress(base64.b64decode(body["sarif"], validate=True)))
+                category = log["runs"][0]["automationDetails"]["id"].rpartition("/")[0]
+                self.analyses[body["ref"], body["commit_sha"], category] = log
+                return 202, {**self._examples()["code-scanning-sarif-upload"]}, {}
         return None
 
     def _add_check_run(self, body: dict[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ _ENDPOINTS = {
     "/repos/{owner}/{repo}/check-runs": ("post",),
     "/repos/{owner}/{repo}/check-runs/{check_run_id}": ("patch",),
     "/repos/{owner}/{repo}/commits/{ref}/check-runs": ("get",),
+    "/repos/{owner}/{repo}/code-scanning/sarifs": ("post",),
 }
 _DIGEST = hashlib.sha256(repr(_ENDPOINTS).encode()).hexdigest()[:8]  # of what was cut out
 

@@ -296,6 +296,8 @@ SETTINGS: tuple[Setting, ...] = (
             "Use what the default branch's runs left (outcomes, durations, coverage), and write it on that branch."),
     Setting("check_run", _flag, False,
             "Put a check run with the verdict on the commit; the token needs checks: write."),
+    Setting("code_scanning", _flag, False,
+            "Hand the findings to GitHub's code scanning; the token needs security-events: write."),
     Setting("github_token", _secret, Secret(""), "The token that posts the comment."),
 )
 

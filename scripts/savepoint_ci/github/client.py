@@ -132,12 +132,13 @@ class Client:
             yield from items
             parameters = {}  # the address of the next page carries them
 
-    def post(self, path: str, body: dict[str, Any]) -> Any:
+    def post(self, path: str, body: dict[str, Any], *, repeatable: bool = False) -> Any:
         """Create something.
 
+        :param repeatable: done twice it is as good as once, so what got lost is asked again.
         :raises UnsureError: when it may have been created although no answer came; look before asking again.
         """
-        return self._ask("POST", self._api_url + path, body=body, repeatable=False)[0]
+        return self._ask("POST", self._api_url + path, body=body, repeatable=repeatable)[0]
 
     def patch(self, path: str, body: dict[str, Any]) -> Any:
         """Change something."""

@@ -12,13 +12,22 @@ from pytest_savepoint.settings import Settings
 
 from savepoint_ci.github.check_run import put_check_run
 from savepoint_ci.github.client import Client, GitHubError, api_url
+from savepoint_ci.github.code_scanning import send_findings
 from savepoint_ci.github.comment import upsert_comment
 from savepoint_ci.github.event import Event, read_event
 from savepoint_ci.github.tested_run import fetch_report
 from savepoint_ci.report.markdown import COMMENT_BYTES, comment_body, comment_marker
 from savepoint_ci.report.model import Report
 
-__all__ = ["Publication", "comment_key", "publish", "publish_check_run", "publish_tested_run", "run_url"]
+__all__ = [
+    "Publication",
+    "comment_key",
+    "publish",
+    "publish_check_run",
+    "publish_findings",
+    "publish_tested_run",
+    "run_url",
+]
 
 _BODY_BYTES = (COMMENT_BYTES, COMMENT_BYTES // 2, 4_000)
 _REFUSALS = (401, 403, 404)
@@ -29,7 +38,7 @@ _THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 class Publication:
     """Where the report can be read, and why only there; `unexpected` deserves a warning."""
 
-    outcome: Literal["comment", "check run", "summary only"]
+    outcome: Literal["comment", "check run", "code scanning", "summary only"]
     url: str = ""
     reason: str = ""
     unexpected: bool = False
@@ -76,7 +85,7 @@ def publish_check_run(
     """Put a check run with the report on the commit that this run tested, when the setting check-run asks for it."""
 
     def put(event: Event) -> Publication:
-        if not settings.check_run or settings.shard or not event.name or event.is_act or not settings.github_token:
+        if not settings.check_run or not _speaks_for_a_commit(event, settings):
             return Publication("summary only")
         url = put_check_run(
             make_client(api_url(environ), settings.github_token),
@@ -89,7 +98,39 @@ def publish_check_run(
         )
         return Publication("check run", url=url)
 
-    return _without_failing(put, environ, needed="checks: write")
+    return _without_failing(put, environ, needed="checks: write", asked=True)
+
+
+def publish_findings(
+    log: bytes,
+    *,
+    settings: Settings,
+    environ: Mapping[str, str],
+    make_client: Callable[..., Client] = Client,
+) -> Publication:
+    """Hand the findings to code scanning, when the setting code-scanning asks for it.
+
+    :param log: a SARIF log.
+    """
+
+    def send(event: Event) -> Publication:
+        # The commit of workflow_run is the default branch's, and what was tested may be anybody's.
+        of_another_run = event.name == "workflow_run"
+        if not settings.code_scanning or of_another_run or not _speaks_for_a_commit(event, settings):
+            return Publication("summary only")
+        commit, ref = environ.get("GITHUB_SHA", ""), environ.get("GITHUB_REF", "")
+        if event.name == "pull_request_target":  # for it these are the base branch's
+            commit, ref = event.head_sha, f"refs/pull/{event.pull_request}/head"
+        client = make_client(api_url(environ), settings.github_token)
+        send_findings(client, event.repository, log, commit=commit, ref=ref)
+        return Publication("code scanning", url=f"{_repository_url(environ)}/security/code-scanning")
+
+    return _without_failing(send, environ, needed="security-events: write", asked=True)
+
+
+def _speaks_for_a_commit(event: Event, settings: Settings) -> bool:
+    """Whether this run is a whole one on GitHub, and has a token."""
+    return bool(event.name and not event.is_act and not settings.shard and settings.github_token)
 
 
 def _publish(
@@ -115,14 +156,20 @@ def _publish(
     return _without_failing(post, environ, needed="pull-requests: write")
 
 
-def _without_failing(ask: Callable[[Event], Publication], environ: Mapping[str, str], *, needed: str) -> Publication:
-    """Whatever GitHub does, a reason comes of it and the run keeps its verdict."""
+def _without_failing(
+    ask: Callable[[Event], Publication], environ: Mapping[str, str], *, needed: str, asked: bool = False
+) -> Publication:
+    """Whatever GitHub does, a reason comes of it and the run keeps its verdict.
+
+    :param needed: the permission without which GitHub refuses.
+    :param asked: somebody switched this on, and will wonder where it is.
+    """
     event = Event()
     try:
         event = read_event(environ)
         return ask(event)
     except GitHubError as error:
-        return _refusal(error, event, needed)
+        return _refusal(error, event, needed, asked=asked)
     except SavepointError as error:
         return Publication("summary only", reason=str(error), unexpected=True)
     except Exception as error:  # noqa: BLE001 - an answer may lack anything
@@ -141,8 +188,11 @@ def run_url(environ: Mapping[str, str], run_id: int = 0) -> str:
     run = str(run_id or environ.get("GITHUB_RUN_ID", ""))
     if not run.isdigit():
         return ""
-    server = environ.get("GITHUB_SERVER_URL", "https://github.com")
-    return f"{server}/{environ.get('GITHUB_REPOSITORY', '')}/actions/runs/{run}"
+    return f"{_repository_url(environ)}/actions/runs/{run}"
+
+
+def _repository_url(environ: Mapping[str, str]) -> str:
+    return f"{environ.get('GITHUB_SERVER_URL', 'https://github.com')}/{environ.get('GITHUB_REPOSITORY', '')}"
 
 
 def _reason_for_none(event: Event, settings: Settings, environ: Mapping[str, str]) -> str:
@@ -170,10 +220,10 @@ def _find_pull_request(client: Client, event: Event) -> int | None:
     return None
 
 
-def _refusal(error: GitHubError, event: Event, needed: str) -> Publication:
+def _refusal(error: GitHubError, event: Event, needed: str, *, asked: bool) -> Publication:
     if error.status not in _REFUSALS:
         return Publication("summary only", reason=str(error), unexpected=True)
     if event.is_fork and not event.run_id:
         reason = "the token of a fork's pull request may only read"
         return Publication("summary only", reason=f"{reason} ({error.status})")
-    return Publication("summary only", reason=f"the token may not do it; grant {needed} ({error})")
+    return Publication("summary only", reason=f"the token may not do it; grant {needed} ({error})", unexpected=asked)

@@ -14,6 +14,7 @@ def workspace_path(path: str | None, project: str) -> str | None:
 
     :param project: the project's folder, relative to the workspace.
     """
-    if not path or path.startswith("/") or ".." in PurePosixPath(path).parts:
+    if not path:
         return None
-    return str(PurePosixPath(project) / clean_line(path))
+    whole = PurePosixPath(project) / clean_line(path)
+    return None if whole.is_absolute() or ".." in whole.parts else str(whole)

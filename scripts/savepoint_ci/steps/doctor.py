@@ -109,7 +109,7 @@ def _show(findings: list[Finding], form: str, *, folder: str) -> None:
     if form == "json":
         print(json.dumps([each.as_dict() for each in findings], indent=1))
     elif form == "sarif":
-        print(sarif(findings, folder=folder).decode())
+        print(sarif(findings, category="savepoint-doctor", folder=folder).decode())
     elif form == "github":
         for each in findings:
             print(finding_command(each, project=folder))

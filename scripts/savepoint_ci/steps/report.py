@@ -170,10 +170,12 @@ def _git(invocation: Invocation, *arguments: str) -> str:
 
 def _write(invocation: Invocation, found: Report) -> None:
     folder, environ = invocation.report_folder, invocation.environ
-    comment = comment_body(found, key=comment_key(invocation.settings, environ), run_url=run_url(environ))
+    key = comment_key(invocation.settings, environ)
+    comment = comment_body(found, key=key, run_url=run_url(environ))
+    log = sarif(found.findings, category=f"savepoint/{key}", folder=_folder_in_workspace(invocation))
     (folder / "report.json").write_bytes(report_json(found))
     (folder / "junit.xml").write_bytes(junit_xml(found))
-    (folder / "findings.sarif").write_bytes(sarif(found.findings, folder=_folder_in_workspace(invocation)))
+    (folder / "findings.sarif").write_bytes(log)
     (folder / "comment.md").write_text(comment, encoding="utf-8")
     sources = read_sources(invocation.project, found.coverage) if found.coverage else {}
     page = report_page(found, sources=sources, run_url=run_url(environ))

@@ -44,51 +44,74 @@ def schema(cache) -> dict:
     return json.loads(file.read_bytes())
 
 
-def finding(cause="task.coroutine_never_awaited", *, path="app/wallet.py", line=9, confidence=0.95, text="It is."):
+def finding(
+    cause="task.coroutine_never_awaited", *, path="app/wallet.py", line=9, confidence=0.95, text="It is.",
+    test="test_a.py::test_x",
+):  # fmt: skip
     culprit = Culprit(path, line, "add") if path else None
-    return Finding(CODES[cause], cause, ("test_a.py::test_x",), culprit, text, "await it", confidence, ())
+    return Finding(CODES[cause], cause, (test,), culprit, text, "await it", confidence, ())
+
+
+def results(*findings, **given):
+    return json.loads(sarif(findings, category="savepoint", **given))["runs"][0]["results"]
+
+
+def place(result):
+    physical = result["locations"][0]["physicalLocation"]
+    return physical["artifactLocation"]["uri"], physical["region"]["startLine"]
 
 
 @pytest.mark.e2e
 def test_log_of_many_findings_follows_the_schema(schema):
     findings = [finding(cause, line=number) for number, cause in enumerate(CODES, 1)]
-    log = json.loads(sarif(findings, folder="backend"))
+    log = json.loads(sarif(findings, category="savepoint/ci/test", folder="backend"))
     jsonschema.validate(log, schema)
-    results = log["runs"][0]["results"]
-    rules = log["runs"][0]["tool"]["driver"]["rules"]
-    assert [rules[each["ruleIndex"]]["id"] for each in results] == list(CODES.values())
-    assert results[3]["locations"][0]["physicalLocation"] == {
-        "artifactLocation": {"uri": "backend/app/wallet.py"},
-        "region": {"startLine": 4},
-    }
+    run = log["runs"][0]
+    rules = run["tool"]["driver"]["rules"]
+    assert [rules[each["ruleIndex"]]["id"] for each in run["results"]] == list(CODES.values())
+    assert place(run["results"][3]) == ("backend/app/wallet.py", 4)
+    assert run["automationDetails"]["id"] == "savepoint/ci/test/"
 
 
 @pytest.mark.e2e
 def test_log_without_findings_follows_the_schema(schema):
-    jsonschema.validate(json.loads(sarif([])), schema)
+    jsonschema.validate(json.loads(sarif([], category="savepoint")), schema)
 
 
-@pytest.mark.e2e
-def test_path_is_a_uri_and_never_leads_out_of_the_repository(schema):
-    log = json.loads(
-        sarif([finding(path="a b/ü#?.py"), finding(path="../x.py"), finding(path="/etc/x.py"), finding(path="")])
-    )
-    jsonschema.validate(log, schema)
-    first, *others = log["runs"][0]["results"]
-    assert first["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "a%20b/%C3%BC%23%3F.py"
-    assert not any("locations" in each for each in others)
+def test_path_is_a_uri():
+    assert place(*results(finding(path="a b/ü#?.py"))) == ("a%20b/%C3%BC%23%3F.py", 9)
+
+
+@pytest.mark.parametrize("path", ["", "../x.py", "/etc/x.py", " /etc/x.py", "a/../../x.py"])
+def test_finding_without_a_line_in_the_repository_is_shown_at_its_first_test_that_is_there(path):
+    assert place(*results(finding(path=path), folder="backend")) == ("backend/test_a.py", 1)
+
+
+def test_finding_without_any_place_in_the_repository_is_left_out_with_its_rule():
+    log = json.loads(sarif([finding(path="../x.py", test="/etc/x.py::test")], category="savepoint"))
+    assert (log["runs"][0]["results"], log["runs"][0]["tool"]["driver"]["rules"]) == ([], [])
+    assert results(finding(), folder="../elsewhere") == []
+
+
+def test_fingerprint_stays_when_the_line_moves_and_no_two_are_alike():
+    def fingerprints(*findings):
+        return [each["partialFingerprints"]["primaryLocationLineHash"] for each in results(*findings)]
+
+    before = fingerprints(finding(line=9), finding(line=30), finding(path="app/other.py"))
+    assert before == fingerprints(finding(line=10), finding(line=31), finding(path="app/other.py", line=2))
+    assert len(set(before)) == 3
 
 
 @pytest.mark.e2e
 def test_hostile_text_is_text_in_it(schema):
-    log = json.loads(sarif([finding(path=f"x{text}.py", text=text) for text in TRICKS]))
+    log = json.loads(sarif([finding(path=f"x{text}.py", text=text) for text in TRICKS], category="savepoint"))
     jsonschema.validate(log, schema)
     assert not any("\x1b" in each["message"]["text"] for each in log["runs"][0]["results"])
 
 
 def test_surer_findings_are_errors():
-    results = json.loads(sarif([finding(confidence=0.95), finding(confidence=0.8)]))["runs"][0]["results"]
-    assert [each["level"] for each in results] == ["error", "warning"]
+    found = results(finding(confidence=0.95), finding(confidence=0.8))
+    assert [each["level"] for each in found] == ["error", "warning"]
 
 
 @pytest.mark.e2e
