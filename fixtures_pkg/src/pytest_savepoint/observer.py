@@ -16,6 +16,7 @@ from pytest_savepoint.loops.watch import Watch
 from pytest_savepoint.progress import Progress
 from pytest_savepoint.rerun import Rerun
 from pytest_savepoint.scribe import HANDED_OVER, Scribe
+from pytest_savepoint.silence_marker import SilenceMarkers
 from pytest_savepoint.told import Told
 from pytest_savepoint.witness import Witness
 
@@ -50,6 +51,7 @@ def observe(config: pytest.Config, isolation: str, *, memory: bool = False) -> N
         config.pluginmanager.register(scribe, "savepoint-scribe")
         witness = Witness(config, watch, isolation, scribe.add)
     config.pluginmanager.register(witness, "savepoint-witness")
+    config.pluginmanager.register(SilenceMarkers(watch.recorder), "savepoint-silence")
     if file := EvidenceFile.from_environment():
         config.pluginmanager.register(Progress(config, watch, file), "savepoint-progress")
     if told := Told():

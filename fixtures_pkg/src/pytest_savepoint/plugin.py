@@ -28,6 +28,7 @@ from pytest_savepoint.options import add_options, read_options
 from pytest_savepoint.queries import Queries
 from pytest_savepoint.selection import select_tests
 from pytest_savepoint.settings import Settings
+from pytest_savepoint.silence_marker import DECLARED
 from pytest_savepoint.worker import Database, Worker, announce, assigned_database, set_database_urls
 
 _SETTINGS = pytest.StashKey[Settings]()
@@ -120,6 +121,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         'savepoint(isolation="..."): how this test is undone: savepoint, rows, clone, or none: it cleans up after itself.',
     )
+    config.addinivalue_line("markers", DECLARED)
     queries = config.stash[QUERIES] = Queries()
     config.pluginmanager.register(queries, "savepoint-queries")
     settings = config.stash.get(_SETTINGS, None)

@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 
-from pytest_savepoint.diagnosis import diagnose, shown
+from pytest_savepoint.diagnosis import Finding, diagnose, shown
+from pytest_savepoint.errors import SettingsError
 from pytest_savepoint.evidence import EvidenceFile, Fact
 from pytest_savepoint.loops.collections import Collections
 from pytest_savepoint.witness import distributions
+from pytest_savepoint.silence import read_silences, told_apart
+from pytest_savepoint.silence_marker import marked_silences
 
 __all__ = ["HANDED_OVER", "Scribe"]
 
@@ -128,17 +131,30 @@ class Scribe:
         others = yield
         findings = diagnose(self._facts, on_fault=lambda text: self._write("warning", text=text))
         if findings:
-            terminalreporter.section("savepoint: findings")
-            terminalreporter.write_line("\n\n".join(shown(finding) for finding in findings))
+            self._show(terminalreporter, findings)
         for grown in (fact for fact in self._facts if fact["kind"] == "growth"):
             self._write("growth", **{name: grown[name] for name in ("worker", "first", "last", "tests", "allocated")})
         for finding in findings:
             self._write("finding", **finding.as_dict())
         self._write("finished", exit=int(exitstatus), time=time.time())
         return others
+        for silence in marked_silences(self._facts):
+            self._write("silence", test=silence.test, code=silence.code, reason=silence.reason)
 
     def pytest_unconfigure(self) -> None:
         if self._file is not None:
+    def _show(self, terminal: pytest.TerminalReporter, findings: list[Finding]) -> None:
+        silences, texts = marked_silences(self._facts), []
+        try:
+            silences += read_silences(self._config.rootpath)
+        except SettingsError as error:
+            texts.append(str(error))
+        left, silenced = told_apart(findings, silences)
+        texts += [shown(finding) for finding in left]
+        texts += [f"silenced: {finding.code} {finding.cause} ({reason})" for finding, reason in silenced]
+        terminal.section("savepoint: findings")
+        terminal.write_line("\n\n".join(texts))
+
             self._file.close()
 
 

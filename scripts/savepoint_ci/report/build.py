@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import get_args
 
 from pytest_savepoint.settings import Settings
+from pytest_savepoint.silence import told_apart
 
 from savepoint_ci.report.evidence import Served, read_evidence
 from savepoint_ci.report.fitting import MOST, fit_line, fit_seconds, fit_text
@@ -20,6 +21,7 @@ from savepoint_ci.report.model import (
     Report,
     Result,
     Run,
+    Silenced,
     Template,
     TestResult,
     Verdict,
@@ -69,13 +71,15 @@ def build_report(
     if searched:
         gates = (*gates, _stability(tests, verdicts))
     ended = seen.finished if pytest_exit is None else pytest_exit
+    findings, silenced = told_apart(seen.findings, seen.silences)
     said = (*warnings, *seen.warnings(ended), *gate_warnings)
     return Report(
         result=_result(counts, gates, failure, ended, tests),
         counts=counts,
         run=_clean_run(replace(run, python=seen.session.python, workers=min(max(seen.session.workers, 0), MOST))),
         tests=tests,
-        findings=tuple(seen.findings),
+        findings=tuple(findings),
+        silenced=tuple(Silenced(finding=finding, reason=reason) for finding, reason in silenced),
         verdicts=tuple(_clean_verdict(each) for each in verdicts),
         coverage=coverage,
         database=_database(seen.served, seen.isolation) if seen.served else None,

@@ -21,6 +21,7 @@ __all__ = [
     "Served",
     "Session",
     "Started",
+    "SilenceLine",
     "Stuck",
     "Unreadable",
     "Warned",
@@ -92,6 +93,14 @@ class MigrationLine(msgspec.Struct, frozen=True, tag_field="kind", tag="migratio
     revision: str
     path: str
     seconds: float = 0.0
+class SilenceLine(msgspec.Struct, frozen=True, tag_field="kind", tag="silence"):
+    """What a marker of a test silences."""
+
+    test: str
+    reason: str
+    code: str = ""
+
+
     locks: dict[str, str] = {}
 
 
@@ -152,6 +161,7 @@ Record = (
 def read_evidence(lines: Iterable[str]) -> Iterator[Record | Unreadable]:
     """Return each line of the evidence file as its type; empty lines are passed over."""
     for line in lines:
+    | SilenceLine
         if not line.strip():
             continue
         try:

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import msgspec
+from pytest_savepoint.silence import Silence
 
 from savepoint_ci.report import evidence
 from savepoint_ci.report.evidence import (
@@ -20,6 +21,7 @@ from savepoint_ci.report.evidence import (
     Served,
     Session,
     Unreadable,
+    SilenceLine,
     Warned,
 )
 from savepoint_ci.report.fitting import MOST, fit_amount, fit_line, fit_seconds, fit_text
@@ -48,6 +50,7 @@ class Seen:
     isolation: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
     migrations: list[Migration] = field(default_factory=list)
+    silences: list[Silence] = field(default_factory=list)
     growth: list[Growth] = field(default_factory=list)
     finished: int | None = None
     unreadable: int = 0
@@ -88,6 +91,8 @@ class Seen:
                 self._add_finding(record)
             case MigrationLine():
                 self.migrations = [*self.migrations, _migration(record)][:_MOST_MIGRATIONS]
+            case SilenceLine(test=test, code=code, reason=reason):
+                self.silences.append(Silence(test=fit_line(test), code=code, reason=fit_line(reason)))
             case evidence.Growth():
                 self._add_growth(record)
             case Warned(text=text):

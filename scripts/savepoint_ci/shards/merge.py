@@ -23,6 +23,7 @@ from savepoint_ci.report.model import (
     Run,
     Shard,
     ShardResult,
+    Silenced,
     TestResult,
 )
 from savepoint_ci.shards.plan import Plan, PlanError
@@ -100,7 +101,8 @@ def merge_reports(
         counts=_counts(tests, reports),
         run=_run(reports),
         tests=tests,
-        findings=_findings(reports),
+        findings=_findings(finding for report in reports for finding in report.findings),
+        silenced=_silenced(reports),
         verdicts=tuple(verdict for report in reports for verdict in report.verdicts),
         coverage=coverage,
         database=_database(reports),
@@ -222,19 +224,28 @@ def _run(reports: Sequence[Report]) -> Run:
     return replace(first, workers=sum(report.run.workers for report in reports))
 
 
-def _findings(reports: Sequence[Report]) -> tuple[Finding, ...]:
+def _findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """One finding for each cause, with the tests of all shards."""
     found: dict[bytes, Finding] = {}
-    for report in reports:
-        for finding in report.findings:
-            cause = msgspec.json.encode((finding.code, finding.cause, finding.culprit))
-            held = found.get(cause)
-            if held:
-                tests = tuple(dict.fromkeys((*held.tests, *finding.tests)))[:_MOST_TESTS_OF_A_FINDING]
-                found[cause] = replace(held, tests=tests, confidence=max(held.confidence, finding.confidence))
-            else:
-                found[cause] = finding
+    for finding in findings:
+        cause = msgspec.json.encode((finding.code, finding.cause, finding.culprit))
+        held = found.get(cause)
+        if held:
+            tests = tuple(dict.fromkeys((*held.tests, *finding.tests)))[:_MOST_TESTS_OF_A_FINDING]
+            found[cause] = replace(held, tests=tests, confidence=max(held.confidence, finding.confidence))
+        else:
+            found[cause] = finding
     return tuple(found.values())
+
+
+def _silenced(reports: Sequence[Report]) -> tuple[Silenced, ...]:
+    """The same for what was silenced, apart for each reason."""
+    by_reason: dict[str, list[Finding]] = {}
+    for each in (each for report in reports for each in report.silenced):
+        by_reason.setdefault(each.reason, []).append(each.finding)
+    return tuple(
+        Silenced(finding=finding, reason=reason) for reason, found in by_reason.items() for finding in _findings(found)
+    )
 
 
 def _database(reports: Sequence[Report]) -> Database | None:

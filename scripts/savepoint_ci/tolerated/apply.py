@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 
-from savepoint_ci.report.model import Finding, Gate, Quarantined, Report, Result, Silenced
-from savepoint_ci.tolerated.read import Silence, Tolerated
+from pytest_savepoint.silence import told_apart
+
+from savepoint_ci.report.model import Gate, Quarantined, Report, Result, Silenced
+from savepoint_ci.tolerated.read import Tolerated
 
 __all__ = ["with_tolerated"]
 
@@ -22,17 +24,17 @@ def with_tolerated(report: Report, tolerated: Tolerated, *, today: date) -> Repo
     :param today: the last day of a quarantine still counts.
     """
     quarantined = _quarantined(report, tolerated, today)
-    left, silenced = _silenced(tolerated, report.findings)
+    left, silenced = told_apart(report.findings, tolerated.silence)
     excused = {test.nodeid for test in quarantined}
     gates = tuple(_without(gate, report, excused) for gate in report.gates)
     return replace(
         report,
         result=_result(report, gates, excused),
         gates=gates,
-        findings=left,
-        silenced=silenced,
+        findings=tuple(left),
+        silenced=(*report.silenced, *(Silenced(finding=finding, reason=reason) for finding, reason in silenced)),
         quarantined=quarantined,
-        warnings=(*report.warnings, *_stale(tolerated, report, today)),
+        warnings=tuple(dict.fromkeys((*report.warnings, *_stale(tolerated, report, today)))),
     )
 
 
@@ -78,31 +80,6 @@ def _stale(tolerated: Tolerated, report: Report, today: date) -> Iterator[str]:
             )
         elif report.tests and not report.shard and not any(_is_test(entry.test, test.nodeid) for test in report.tests):
             yield f"The quarantine names {entry.test}, and no such test ran; was it renamed or deleted?"
-
-
-def _silenced(
-    tolerated: Tolerated, findings: Iterable[Finding]
-) -> tuple[tuple[Finding, ...], tuple[Silenced, ...]]:
-    """The findings that are left, and those that an entry silences."""
-    left: list[Finding] = []
-    quiet: list[Silenced] = []
-    for finding in findings:
-        entry = next((each for each in tolerated.silence if _applies(each, finding)), None)
-        if entry is None:
-            left.append(finding)
-        else:
-            quiet.append(Silenced(finding=finding, reason=entry.reason))
-    return tuple(left), tuple(quiet)
-
-
-def _applies(entry: Silence, finding: Finding) -> bool:
-    if entry.code and entry.code not in (finding.code, finding.cause):
-        return False
-    if entry.test and not (finding.tests and all(_is_test(entry.test, nodeid) for nodeid in finding.tests)):
-        return False
-    files = {nodeid.partition("::")[0] for nodeid in finding.tests}
-    culprit = finding.culprit.path if finding.culprit else ""
-    return not entry.file or entry.file == culprit or files == {entry.file}
 
 
 def _is_test(wanted: str, nodeid: str) -> bool:

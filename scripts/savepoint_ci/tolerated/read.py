@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from pytest_savepoint.errors import SettingsError
+from pytest_savepoint.silence import Silence, read_silences
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-__all__ = ["QUARANTINE_FILE", "Quarantine", "Silence", "Tolerated", "read_tolerated"]
+__all__ = ["QUARANTINE_FILE", "Quarantine", "Tolerated", "read_tolerated"]
 
 QUARANTINE_FILE = "savepoint-quarantine.toml"
+_NEEDED = ("test", "reason", "owner", "expires")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,21 +35,6 @@ class Quarantine:
     reason: str
     owner: str
     expires: date
-
-
-@dataclass(frozen=True, kw_only=True)
-class Silence:
-    """Findings that are not shown as such; those that agree with everything that is given.
-
-    :param code: a code such as SP507, or a cause such as state.rows_leaked.
-    :param test: a node id.
-    :param file: a path from the project's folder, of the culprit or of all its tests.
-    """
-
-    reason: str
-    code: str = ""
-    test: str = ""
-    file: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,13 +57,15 @@ def read_tolerated(project: Path) -> Tolerated:
         *_entries(own, "quarantine", f"{QUARANTINE_FILE}: [[quarantine]]", faults),
         *_entries(ours, "quarantine", "[[tool.savepoint.quarantine]]", faults),
     ]
-    silence = _entries(ours, "silence", "[[tool.savepoint.silence]]", faults)
-    found = Tolerated(
-        tuple(_quarantine(*each, faults) for each in quarantine), tuple(_silence(*each, faults) for each in silence)
-    )
+    entries = tuple(_quarantine(*each, faults) for each in quarantine)
+    silence: tuple[Silence, ...] = ()
+    try:
+        silence = read_silences(project)
+    except SettingsError as error:
+        faults += [fault for fault in str(error).splitlines() if fault not in faults]
     if faults:
         raise SettingsError("\n".join(faults))
-    return found
+    return Tolerated(entries, silence)
 
 
 def _table(file: Path, faults: list[str]) -> dict[str, Any]:
@@ -100,7 +89,8 @@ def _entries(
 
 
 def _quarantine(where: str, entry: dict[str, Any], faults: list[str]) -> Quarantine:
-    _check(where, entry, needed=("test", "reason", "owner", "expires"), allowed=(), faults=faults)
+    faults += [f"{where} has no {name}." for name in _NEEDED if not entry.get(name)]
+    faults += [f"{where} has {name!r}; it takes {', '.join(_NEEDED)}." for name in entry if name not in _NEEDED]
     expires = entry.get("expires")
     if isinstance(expires, str):
         with suppress(ValueError):
@@ -113,19 +103,3 @@ def _quarantine(where: str, entry: dict[str, Any], faults: list[str]) -> Quarant
         test=str(entry.get("test", "")), reason=str(entry.get("reason", "")), owner=str(entry.get("owner", "")),
         expires=expires,
     )  # fmt: skip
-
-
-def _silence(where: str, entry: dict[str, Any], faults: list[str]) -> Silence:
-    chosen = ("code", "test", "file")
-    _check(where, entry, needed=("reason",), allowed=chosen, faults=faults)
-    if not any(entry.get(name) for name in chosen):
-        faults.append(f"{where} says nothing of what it silences; give code, test or file.")
-    return Silence(**{name: str(entry.get(name, "")) for name in ("reason", *chosen)})
-
-
-def _check(
-    where: str, entry: dict[str, Any], *, needed: tuple[str, ...], allowed: tuple[str, ...], faults: list[str]
-) -> None:
-    faults += [f"{where} has no {name}." for name in needed if not entry.get(name)]
-    known = (*needed, *allowed)
-    faults += [f"{where} has {name!r}; it takes {', '.join(known)}." for name in entry if name not in known]

@@ -17,6 +17,7 @@ from savepoint_ci.report.model import (
     Result,
     Run,
     Shard,
+    Silenced,
     TestResult,
 )
 from savepoint_ci.shards.merge import Part, merge_reports, newest_parts
@@ -72,6 +73,12 @@ def test_all_shards_green_make_one_green_report():
         ("3/3", "green", 3),
     ]
     assert report.run.workers == 6
+
+
+def test_what_shards_have_silenced_stays_listed_once_for_each_reason():
+    here, there = (Silenced(finding=replace(FINDING, tests=(name,)), reason="by design") for name in "ac")
+    report = merged(part(1, silenced=(here,)), part(2, silenced=(there, replace(there, reason="mail"))), part(3))
+    assert [(each.finding.tests, each.reason) for each in report.silenced] == [(("a", "c"), "by design"), (("c",), "mail")]
 
 
 def test_shard_that_left_nothing_is_named_and_its_tests_did_not_run():

@@ -31,6 +31,16 @@ def test_exit_code_says_what_the_run_came_to(observer, module, arguments, code, 
     assert (done.returncode, observer.report["result"]) == (code, result), done.stdout
 
 
+def test_known_flake_fails_without_failing_the_job_until_its_date(observer):
+    observer.write(test_it=PASSING + "def test_flake(): assert 1 == 2\n")
+    entry = '[[quarantine]]\ntest = "test_it.py::test_flake"\nreason = "issue 12"\nowner = "@team"\nexpires = {}\n'
+    for expires, code, result in (("2999-12-31", 0, "green"), ("2020-01-01", 1, "tests-failed")):
+        (observer.project / "savepoint-quarantine.toml").write_text(entry.format(expires))
+        done = observer.call("run")
+        assert (done.returncode, observer.report["result"], observer.outcomes["test_flake"]) == (code, result, "failed")
+    assert "ended on 2020-01-01 (@team: issue 12)" in observer.report["warnings"][0]
+
+
 def test_errors_of_every_phase_are_in_the_report_and_in_the_log(observer):
     observer.write(
         test_it="""

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
+import msgspec
 import pytest
 from pytest_savepoint.errors import SettingsError
+from pytest_savepoint.settings import read_settings
+from savepoint_ci.report.build import build_report
 from savepoint_ci.report.model import Culprit, Finding, Gate, PhaseError, Report, Run, TestResult, Verdict
 from savepoint_ci.tolerated.apply import with_tolerated
 from savepoint_ci.tolerated.read import read_tolerated
@@ -94,6 +100,26 @@ def test_finding_is_silenced_when_it_agrees_with_all_that_an_entry_says(tmp_path
     found = with_tolerated(report(findings=(FINDING,)), read_tolerated(tmp_path), today=TODAY)
     assert bool(found.findings) is not silent
     assert [each.reason for each in found.silenced] == (["on purpose"] if silent else [])
+
+
+def test_finding_of_other_tests_too_stays_for_them(tmp_path):
+    (tmp_path / "pyproject.toml").write_text(f'[[tool.savepoint.silence]]\nreason = "on purpose"\ntest = "{FLAKE}"\n')
+    shared = replace(FINDING, tests=(FLAKE, "tests/test_a.py::test_other"))
+    found = with_tolerated(report(findings=(shared,)), read_tolerated(tmp_path), today=TODAY)
+    assert [each.tests for each in found.findings] == [("tests/test_a.py::test_other",)]
+    assert [(each.finding.tests, each.reason) for each in found.silenced] == [((FLAKE,), "on purpose")]
+
+
+def test_what_a_marker_silences_is_in_the_report_of_the_run_with_its_reason():
+    lines = [
+        {"kind": "finding", **msgspec.to_builtins(FINDING)},
+        {"kind": "silence", "test": FLAKE, "code": "SP507", "reason": "by design"},
+        {"kind": "silence", "test": FLAKE, "code": "SP101", "reason": "not this one"},
+    ]
+    settings = read_settings(Path(__file__).parent, environ={})
+    found = build_report([json.dumps(line) for line in lines], run=Run(), settings=settings, pytest_exit=0)
+    assert found.findings == ()
+    assert [(each.finding.code, each.reason) for each in found.silenced] == [("SP507", "by design")]
 
 
 def test_all_faults_are_named_at_once(tmp_path):
