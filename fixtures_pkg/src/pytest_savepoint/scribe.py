@@ -14,9 +14,9 @@ from pytest_savepoint.diagnosis import Finding, diagnose, shown
 from pytest_savepoint.errors import SettingsError
 from pytest_savepoint.evidence import EvidenceFile, Fact
 from pytest_savepoint.loops.collections import Collections
-from pytest_savepoint.witness import distributions
 from pytest_savepoint.silence import read_silences, told_apart
 from pytest_savepoint.silence_marker import marked_silences
+from pytest_savepoint.witness import distributions
 
 __all__ = ["HANDED_OVER", "Scribe"]
 
@@ -136,13 +136,11 @@ class Scribe:
             self._write("growth", **{name: grown[name] for name in ("worker", "first", "last", "tests", "allocated")})
         for finding in findings:
             self._write("finding", **finding.as_dict())
-        self._write("finished", exit=int(exitstatus), time=time.time())
-        return others
         for silence in marked_silences(self._facts):
             self._write("silence", test=silence.test, code=silence.code, reason=silence.reason)
+        self._write("finished", exit=int(exitstatus), time=time.time())
+        return others
 
-    def pytest_unconfigure(self) -> None:
-        if self._file is not None:
     def _show(self, terminal: pytest.TerminalReporter, findings: list[Finding]) -> None:
         silences, texts = marked_silences(self._facts), []
         try:
@@ -155,6 +153,8 @@ class Scribe:
         terminal.section("savepoint: findings")
         terminal.write_line("\n\n".join(texts))
 
+    def pytest_unconfigure(self) -> None:
+        if self._file is not None:
             self._file.close()
 
 

@@ -20,8 +20,8 @@ __all__ = [
     "Record",
     "Served",
     "Session",
-    "Started",
     "SilenceLine",
+    "Started",
     "Stuck",
     "Unreadable",
     "Warned",
@@ -82,6 +82,14 @@ class Found(msgspec.Struct, frozen=True, tag_field="kind", tag="finding"):
     evidence: list[str] = []
 
 
+class SilenceLine(msgspec.Struct, frozen=True, tag_field="kind", tag="silence"):
+    """What a marker of a test silences."""
+
+    test: str
+    reason: str
+    code: str = ""
+
+
 class Crash(msgspec.Struct, frozen=True, tag_field="kind", tag="crash"):
     worker: str = ""
     nodeid: str | None = None
@@ -93,14 +101,6 @@ class MigrationLine(msgspec.Struct, frozen=True, tag_field="kind", tag="migratio
     revision: str
     path: str
     seconds: float = 0.0
-class SilenceLine(msgspec.Struct, frozen=True, tag_field="kind", tag="silence"):
-    """What a marker of a test silences."""
-
-    test: str
-    reason: str
-    code: str = ""
-
-
     locks: dict[str, str] = {}
 
 
@@ -150,6 +150,7 @@ Record = (
     | PhaseLine
     | Stuck
     | Found
+    | SilenceLine
     | Crash
     | MigrationLine
     | Warned
@@ -161,7 +162,6 @@ Record = (
 def read_evidence(lines: Iterable[str]) -> Iterator[Record | Unreadable]:
     """Return each line of the evidence file as its type; empty lines are passed over."""
     for line in lines:
-    | SilenceLine
         if not line.strip():
             continue
         try:

@@ -20,8 +20,8 @@ from savepoint_ci.report.evidence import (
     Record,
     Served,
     Session,
-    Unreadable,
     SilenceLine,
+    Unreadable,
     Warned,
 )
 from savepoint_ci.report.fitting import MOST, fit_amount, fit_line, fit_seconds, fit_text
@@ -49,8 +49,8 @@ class Seen:
     tests: dict[str, TestRecord] = field(default_factory=dict)
     isolation: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
-    migrations: list[Migration] = field(default_factory=list)
     silences: list[Silence] = field(default_factory=list)
+    migrations: list[Migration] = field(default_factory=list)
     growth: list[Growth] = field(default_factory=list)
     finished: int | None = None
     unreadable: int = 0
@@ -89,10 +89,10 @@ class Seen:
                     self._test(nodeid).crash(fit_line(worker), message)
             case Found():
                 self._add_finding(record)
-            case MigrationLine():
-                self.migrations = [*self.migrations, _migration(record)][:_MOST_MIGRATIONS]
             case SilenceLine(test=test, code=code, reason=reason):
                 self.silences.append(Silence(test=fit_line(test), code=code, reason=fit_line(reason)))
+            case MigrationLine():
+                self.migrations = [*self.migrations, _migration(record)][:_MOST_MIGRATIONS]
             case evidence.Growth():
                 self._add_growth(record)
             case Warned(text=text):
