@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from datetime import datetime, timezone
@@ -24,8 +23,6 @@ __all__ = ["Witness"]
 _LOOP_SETTINGS = ("asyncio_mode", "asyncio_default_fixture_loop_scope", "asyncio_default_test_loop_scope")
 _LATENT = 1000
 _LOCAL_TIME = {"today", "now"}
-_NEVER_AWAITED = re.compile(r"coroutine '(?P<name>[^']+)' was never awaited")
-_CREATED_AT = re.compile(r'File "(?P<path>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)')
 _TABLES = re.compile(r"\b(?:from|join|into|update|table)\s+(?:only\s+)?\"?([\w.]+)", re.IGNORECASE)
 
 
@@ -49,13 +46,10 @@ class Witness:
         self._comparison: Fact | None = None
         self._compared: tuple[object, ...] = ()
         self._open_before: list[Fact] = []
-        self._origin_depth = sys.get_coroutine_origin_tracking_depth()
-        # So that "was never awaited" says which line made the coroutine, not which one let go of it.
-        sys.set_coroutine_origin_tracking_depth(max(1, self._origin_depth))
+        self._item: pytest.Item | None = None
 
     def pytest_unconfigure(self) -> None:
         self._watch.stop()
-        sys.set_coroutine_origin_tracking_depth(self._origin_depth)
 
     # -- the suite ------------------------------------------------------------------------------------------------
     @pytest.hookimpl(tryfirst=True)
@@ -147,7 +141,8 @@ class Witness:
         self._compared = ()
         self._open_before = self._watch.statements.open_transactions()
         self._finished.clear()
-        self._watch.begin_test()
+        self._item = item
+        self._watch.begin_test(getattr(item, "function", None))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_call(self) -> None:
@@ -283,19 +278,14 @@ class Witness:
                 return self._watch.caller.path(filename), entry.lineno + 1
         return None, None
 
-    @harmless
     def pytest_warning_recorded(self, warning_message: Any, nodeid: str) -> None:
-        text = str(warning_message.message)
-        coroutine = _NEVER_AWAITED.match(text)
-        if coroutine is None:
-            return
-        created = list(_CREATED_AT.finditer(text))
-        path = created[-1]["path"] if created else warning_message.filename
-        line = int(created[-1]["line"]) if created else warning_message.lineno
-        if self._watch.caller.owns(path):
-            site = {"path": self._watch.caller.path(path), "line": line, "name": coroutine["name"]}
-            fact = self._recorder.note("never_awaited", name=coroutine["name"], site=site)
-            fact["test"] = nodeid
+        self._watch.unawaited.note(warning_message, nodeid, self._reachable)
+
+    def _reachable(self) -> list[Any]:
+        """The functions that the latest test can get at."""
+        makers = getattr(getattr(self._item, "_fixtureinfo", None), "name2fixturedefs", {}).values()
+        things = [getattr(self._item, "function", None), *(each[-1].func for each in makers)]
+        return (self._watch.reached(things) or Reach()).functions
 
 
 def _clock() -> Fact:

@@ -58,6 +58,7 @@ class Connections:
         self._tasks = tasks
         self._engines: weakref.WeakKeyDictionary[Any, Fact] = weakref.WeakKeyDictionary()  # by dialect
         self._drivers: weakref.WeakKeyDictionary[Any, Fact] = weakref.WeakKeyDictionary()  # by driver's connection
+        self._numbered: dict[int, Fact] = {}  # the living connections of drivers
         # asyncpg's pools take no weak reference; each new one overwrites what had its number before.
         self._pools: dict[int, Fact] = {}
         self._held: dict[int, _Checkout] = {}  # by id of the pool's record, from checkout to checkin
@@ -122,7 +123,7 @@ class Connections:
 
     def numbered(self, number: int) -> Fact | None:
         """What is known of the living connection with a number."""
-        return next((fact for fact in self._drivers.values() if fact.get("connection") == number), None)
+        return self._numbered.get(number)
 
     def open_engines(self) -> list[Fact]:
         """The engines that have connections open, with how many."""
@@ -277,10 +278,12 @@ class Connections:
         }
         with contextlib.suppress(TypeError):  # a driver's connection without weak references
             self._drivers[driver_connection] = fact
+            self._numbered[self._count] = fact
             weakref.finalize(driver_connection, self._gone, self._count).atexit = False
         return fact
 
     def _gone(self, number: int) -> None:
+        self._numbered.pop(number, None)
         self.when_gone(number)
 
     @harmless

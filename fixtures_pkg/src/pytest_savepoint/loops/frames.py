@@ -54,8 +54,13 @@ class Caller:
     def __init__(self, root: Path) -> None:
         self._root = str(root) + os.sep
         self._known: dict[str, bool] = {}
+        self._folders: dict[str, str] = {}
         self._sources: dict[tuple[str, int], list[str]] = {}
-        self._fixtures: dict[CodeType, Fact] = {}
+        # By the code's id, because all of a code object is read to hash it; each is kept, so that the id stays its own.
+        self._fixtures: dict[int, tuple[CodeType, Fact]] = {}
+        self._sites: dict[tuple[int, int], tuple[CodeType, Fact]] = {}
+        self.test: CodeType | None = None
+        """The code of the test that runs: no fixture is found further out."""
 
     def owns(self, filename: str) -> bool:
         """Whether a source file is the caller's and not a library's, pytest's or ours."""
@@ -68,16 +73,27 @@ class Caller:
     def _decide(self, filename: str) -> bool:
         if filename.startswith("<") or not filename.endswith(".py"):
             return False
-        real = os.path.realpath(filename)
+        real = self._real(filename)
         if real.startswith(_OURS) or f"{os.sep}site-packages{os.sep}" in real:
             return False
         return real.startswith(self._root) or not real.startswith(_LIBRARIES)
 
+    def _real(self, filename: str) -> str:
+        """The path without symbolic links; a thousand modules lie in a hundred folders, so those are asked for once."""
+        if os.path.islink(filename):  # noqa: PTH114 # names as the interpreter has them
+            return os.path.realpath(filename)
+        folder, name = os.path.split(filename)
+        real = self._folders.get(folder)
+        if real is None:
+            real = self._folders[folder] = os.path.realpath(folder)
+        return os.path.join(real, name)  # noqa: PTH118
+
     def register_fixture(self, code: CodeType, fixture: Fact) -> None:
-        self._fixtures[code] = fixture
+        self._fixtures[id(code)] = code, fixture
 
     def registered(self, code: CodeType) -> Fact | None:
-        return self._fixtures.get(code)
+        known = self._fixtures.get(id(code))
+        return known[1] if known is not None else None
 
     def path(self, filename: str) -> str:
         """A file's name as it stands in facts: relative to the root, with forward slashes."""
@@ -89,20 +105,16 @@ class Caller:
 
     def site(self, frame: FrameType | None) -> Fact | None:
         """The innermost line of the caller's code at or above this frame."""
-        for each in walk(frame):
-            if self.owns(each.f_code.co_filename):
-                return self._site(each)
-        return None
+        sites, _ = self.look(frame, 1)
+        return sites[0] if sites else None
 
     def stack(self, frame: FrameType | None, limit: int = 8) -> list[Fact]:
         """The caller's lines from this frame outwards."""
-        sites: list[Fact] = []
-        for each in walk(frame):
-            if self.owns(each.f_code.co_filename):
-                sites.append(self._site(each))
-                if len(sites) == limit:
-                    break
-        return sites
+        return self.look(frame, limit)[0]
+
+    def fixture(self, frame: FrameType | None) -> Fact | None:
+        """The fixture inside whose function this frame runs."""
+        return self.look(frame, 0)[1]
 
     def look(self, frame: FrameType | None, limit: int) -> tuple[list[Fact], Fact | None]:
         """The caller's lines from this frame outwards, and the fixture inside whose function it runs, in one walk."""
@@ -129,30 +141,23 @@ class Caller:
     def _collect(self, frame: FrameType | None, limit: int) -> tuple[list[Fact], Fact | None]:
         sites: list[Fact] = []
         fixture = None
-        known = self._known
+        known, test = self._known, self.test
         while frame is not None:
             code = frame.f_code
             filename = code.co_filename
-            if known.get(filename) is not False and self.owns(filename):
+            owned = known.get(filename)
+            if owned or (owned is None and self.owns(filename)):
                 if len(sites) < limit:
-                    sites.append(self._site(frame))
-                fixture = fixture or self._fixtures.get(code)
-                if fixture is not None and len(sites) == limit:
+                    sites.append(self._site(frame, code))
+                if code is test:
+                    break
+                fixture = fixture or self.registered(code)
+                if fixture is not None and len(sites) >= limit:
                     break
             elif code.co_name == "from_call" and filename.endswith(_PYTESTS_RUNNER):
                 break
             frame = frame.f_back
         return sites, fixture
-
-    def fixture(self, frame: FrameType | None) -> Fact | None:
-        """The fixture inside whose function this frame runs."""
-        for each in walk(frame):
-            # All of a code object is read to hash it, so only the caller's few are looked up.
-            if self.owns(each.f_code.co_filename):
-                fixture = self._fixtures.get(each.f_code)
-                if fixture is not None:
-                    return fixture
-        return None
 
     def function(self, code: CodeType, limit: int = 80) -> Fact:
         """A function's first line, decorators included, and its source as far as `limit` lines."""
@@ -172,8 +177,13 @@ class Caller:
             "source": lines[:limit],
         }
 
-    def _site(self, frame: FrameType) -> Fact:
-        return site_of(frame.f_code, frame.f_lineno, self.path(frame.f_code.co_filename))
+    def _site(self, frame: FrameType, code: CodeType) -> Fact:
+        """A frame's line; each is put into words once, because finding a line's number reads the code from its start."""
+        key = id(code), frame.f_lasti
+        known = self._sites.get(key)
+        if known is None:
+            known = self._sites[key] = code, site_of(code, frame.f_lineno, self.path(code.co_filename))
+        return known[1]
 
 
 def site_of(code: CodeType, line: int, path: str) -> Fact:

@@ -32,7 +32,7 @@ class State:
         """What the tests of this process left behind, latest last."""
         self._applications: dict[str, Any] = {}
         self._before: Picture | None = None
-        self._set_by: dict[str, Fact | None] = {}
+        self._set_by: dict[str, Callable[[], Fact | None]] = {}
 
     def install(self, patches: Patches) -> None:
         for name in ("fileConfig", "dictConfig"):
@@ -62,10 +62,8 @@ class State:
 
         :param describe: gives the fixture with its source, which takes longer than most fixtures.
         """
-        changes = _changes(before, self.picture())
-        fixture = describe() if changes else None
-        for name, _ in changes:
-            self._set_by[name] = fixture
+        for name, _ in _changes(before, self.picture()):
+            self._set_by[name] = describe
 
     @harmless
     def end(self, describe: Callable[[], Fact | None]) -> None:
@@ -77,11 +75,17 @@ class State:
             return
         for name, value in _changes(self._before, self.picture()):
             kind, _, variable = name.partition(" ")
+            setter = self._set_by.get(name)
             fact = self._recorder.note(
-                f"{kind}_leaked", name=variable, value=value, fixture=self._set_by.get(name), function=describe()
+                f"{kind}_leaked",
+                name=variable,
+                value=value,
+                fixture=setter() if setter is not None else None,
+                function=describe(),
             )
             self.leaks.append(fact)
         self._before = None
+        self._set_by.clear()
 
     def _find_applications(self) -> list[tuple[str, Any]]:
         found: dict[int, tuple[str, Any]] = {}

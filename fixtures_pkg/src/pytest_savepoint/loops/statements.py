@@ -159,13 +159,17 @@ class Statements:
     # -- asyncpg by itself ----------------------------------------------------------------------------------------
     def _watch_asyncpg(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def send(connection: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
-            fact = self._connections.of(connection)
-            # What an engine sends is seen by its own events, with the engine's lines.
-            if fact is not None and fact["maker"] is None and isinstance(query, str):
-                self._note(fact["connection"], query, sys._getframe(1))  # noqa: SLF001
+            self._note_asyncpg(connection, query, sys._getframe(1))  # noqa: SLF001
             return original(connection, query, *args, **kwargs)
 
         return send
+
+    @harmless
+    def _note_asyncpg(self, connection: Any, query: Any, frame: Any) -> None:
+        fact = self._connections.of(connection)
+        # What an engine sends is seen by its own events, with the engine's lines.
+        if fact is not None and fact["maker"] is None and isinstance(query, str):
+            self._note(fact["connection"], query, frame)
 
     # -- psycopg by itself ----------------------------------------------------------------------------------------
     def _watch_psycopg(self, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -197,7 +201,6 @@ class Statements:
             self._note(fact["connection"], sql, frame)
 
     # -- both -----------------------------------------------------------------------------------------------------
-    @harmless
     def _note(self, connection: int | None, sql: str, frame: Any, *, refreshes: bool = False) -> None:
         stack, fixture = self._caller.look(frame, _LINES)
         task = _current_task()

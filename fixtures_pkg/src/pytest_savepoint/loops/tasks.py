@@ -50,7 +50,7 @@ class Tasks:
     def _watch_foreign(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def create_task(*args: Any, **kwargs: Any) -> Any:
             task = original(*args, **kwargs)
-            if task not in self._made:
+            if not isinstance(task.get_loop(), asyncio.BaseEventLoop):
                 self._remember(task)
             return task
 
@@ -93,11 +93,11 @@ class Tasks:
         else:
             return
         self._count += 1
-        code = frame.f_code
+        (site, *_), fixture = self._caller.look(frame, 1)
         self._made[task] = fact = {
             "task": self._count,
-            "site": site_of(code, frame.f_lineno, self._caller.path(code.co_filename)),
-            "fixture": self._caller.fixture(frame),
+            "site": site,
+            "fixture": fixture,
             "test": self._recorder.test,
             "when": self._recorder.when,
             "identity": id(task),

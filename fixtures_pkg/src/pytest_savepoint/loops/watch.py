@@ -22,6 +22,7 @@ from pytest_savepoint.loops.state import State
 from pytest_savepoint.loops.statements import Statements
 from pytest_savepoint.loops.tasks import Tasks
 from pytest_savepoint.loops.threads import Threads
+from pytest_savepoint.loops.unawaited import Unawaited
 
 __all__ = ["Watch"]
 
@@ -50,6 +51,7 @@ class Watch:
         )
         self.threads = Threads(recorder, self.caller)
         self.blocking = Blocking(recorder, self.caller)
+        self.unawaited = Unawaited(recorder, self.caller)
         self.growth = Growth(recorder, self.tasks.count, self.connections.count)
         self._fixtures: weakref.WeakKeyDictionary[Any, Fact | None] = weakref.WeakKeyDictionary()
         self._patches = Patches()
@@ -64,14 +66,19 @@ class Watch:
         self.blocking.install(self._patches)
         self.growth.start()
 
-    def begin_test(self) -> None:
-        """A test starts: its state is compared with this, and drivers imported since are watched too."""
+    def begin_test(self, function: Any) -> None:
+        """A test starts: its state is compared with this, and drivers imported since are watched too.
+
+        :param function: the test's own, if it has one.
+        """
+        self.caller.test = code_of(function)
         self.statements.install_late(self._patches)
         self.state.begin()
         self.caches.look()
 
     def stop(self) -> None:
         self.growth.stop()
+        self.unawaited.stop()
         self.blocking.uninstall()
         self.statements.uninstall()
         self.connections.uninstall()

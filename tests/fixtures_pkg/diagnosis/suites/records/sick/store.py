@@ -47,19 +47,33 @@ class Shift(Base):
     on_call: Mapped[bool] = mapped_column(default=True)
 
 
-async def take_from_shelf(count: int) -> None:
+class Meeting:
+    """Goes on when both have come, so that the race is run every time."""
+
+    def __init__(self) -> None:
+        self._missing = 2
+        self._complete = asyncio.Event()
+
+    async def wait(self) -> None:
+        self._missing -= 1
+        if not self._missing:
+            self._complete.set()
+        await self._complete.wait()
+
+
+async def take_from_shelf(count: int, meeting: Meeting) -> None:
     async with psycopg_engine.begin() as connection:
         free = await connection.scalar(select(Shelf.free).where(Shelf.id == 1))
-        await asyncio.sleep(0.05)
+        await meeting.wait()
         await connection.execute(text("update shelf set free = :free where id = 1"), {"free": free - count})  # SP603
 
 
-async def leave_shift(doctor: str) -> None:
+async def leave_shift(doctor: str, meeting: Meeting) -> None:
     async with engine.connect() as connection:
         connection = await connection.execution_options(isolation_level="REPEATABLE READ")
         async with connection.begin():
             on_call = set(await connection.scalars(text("select doctor from shift where on_call")))
-            await asyncio.sleep(0.05)
+            await meeting.wait()
             if on_call - {doctor}:
                 await connection.execute(text("update shift set on_call = false where doctor = any(:all)"), {"all": list(on_call)})  # SP604
 

@@ -1,7 +1,7 @@
 import asyncio
 
 from sqlalchemy import func, select
-from store import Depot, Parcel, Shelf, new_session, psycopg_engine, quote_in_time, take_from_shelf, leave_shift
+from store import Depot, Meeting, Parcel, Shelf, new_session, psycopg_engine, quote_in_time, take_from_shelf, leave_shift
 from sqlalchemy.ext.asyncio import AsyncSession
 
 
@@ -34,13 +34,15 @@ async def test_new_parcel_is_counted():
 
 
 async def test_two_customers_take_shelves():
-    await asyncio.gather(take_from_shelf(2), take_from_shelf(3))
+    meeting = Meeting()
+    await asyncio.gather(take_from_shelf(2, meeting), take_from_shelf(3, meeting))
     async with psycopg_engine.connect() as connection:
         assert await connection.scalar(select(Shelf.free)) == 5
 
 
 async def test_both_doctors_want_to_leave():
-    await asyncio.gather(leave_shift("ann"), leave_shift("bob"))
+    meeting = Meeting()
+    await asyncio.gather(leave_shift("ann", meeting), leave_shift("bob", meeting))
 
 
 async def test_quotes_come_in_time():
