@@ -1,14 +1,15 @@
-"""Where a PostgreSQL server listens and who we are there."""
+"""Where databases are: on a PostgreSQL server, and who we are there; or in a file of SQLite."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from pytest_savepoint.secret import Secret
 
-__all__ = ["MAINTENANCE_DATABASE", "Address"]
+__all__ = ["MAINTENANCE_DATABASE", "Address", "SqliteFile"]
 
 # Advisory locks belong to a database, so every run has to take its locks in the same one.
 MAINTENANCE_DATABASE = "postgres"
@@ -55,4 +56,19 @@ class Address:
         password = self.password.reveal()
         for spelling in {password, quote(password, safe=""), quote(password)} - {""}:
             text = text.replace(spelling, "***")
+        return text
+
+
+@dataclass(frozen=True)
+class SqliteFile:
+    """A database of SQLite in a file, which needs no server."""
+
+    path: Path
+
+    def url(self, scheme: str = "sqlite+aiosqlite") -> str:
+        """The address of the file, in `scheme`."""
+        return f"{scheme}:///{self.path}"
+
+    def scrub(self, text: str) -> str:
+        """`text` as it is: a file has no password."""
         return text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from _pytest.runner import runtestprotocol
@@ -12,6 +12,9 @@ from _pytest.runner import runtestprotocol
 from pytest_savepoint.isolation.conflicts import take_refusals
 from pytest_savepoint.isolation.ladder import LEARNED_FILE, Ladder, load_learned, save_learned
 from pytest_savepoint.worker import Worker
+
+if TYPE_CHECKING:
+    from pytest_savepoint.sqlite_worker import SqliteWorker
 
 __all__ = ["Climber", "Learner", "marked_isolation"]
 
@@ -29,7 +32,7 @@ def marked_isolation(item: pytest.Item) -> str | None:
 class Climber:
     """In a process that runs tests: chooses the rung of each, and repeats one that needs more."""
 
-    def __init__(self, worker: Worker, ladder: Ladder) -> None:
+    def __init__(self, worker: Worker | SqliteWorker, ladder: Ladder) -> None:
         self._worker = worker
         self._ladder = ladder
         self.rung = ""

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, event
 if TYPE_CHECKING:
     from pytest_savepoint.address import Address
 
-__all__ = ["lead_engines_to", "redirected"]
+__all__ = ["lead_engines_to", "lead_engines_to_file", "redirected"]
 
 # What names a server, a login or its encryption in the arguments of asyncpg, psycopg, psycopg2 and pg8000. A creator
 # of the caller's would connect on its own and never see the rest.
@@ -38,6 +38,22 @@ def lead_engines_to(address: Address, database: str) -> Callable[[], None]:
     # The event of the class is seen by every engine, also by those that were made before.
     event.listen(Engine, "do_connect", redirect)
     return lambda: event.remove(Engine, "do_connect", redirect)
+
+
+def lead_engines_to_file(path: str) -> None:
+    """Lead each new connection of every SQLite engine in this process to the file at `path`; refuse PostgreSQL's."""
+
+    def redirect(dialect: Any, _record: Any, arguments: list[Any], named: dict[str, Any]) -> None:
+        if dialect.name == "postgresql":
+            raise RuntimeError(
+                f"an engine for PostgreSQL ({dialect.driver}) wants to connect, but provider is sqlite; make it from "
+                "the URL that it is given (sqlalchemy.url of Alembic, or database-url-env), or set provider to auto"
+            )
+        if dialect.name == "sqlite":
+            arguments[:] = [path]
+            named.pop("uri", None)
+
+    event.listen(Engine, "do_connect", redirect)
 
 
 def redirected(driver: str, named: dict[str, Any], address: Address, database: str) -> dict[str, Any]:

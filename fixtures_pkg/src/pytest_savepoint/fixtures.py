@@ -27,6 +27,8 @@ from pytest_savepoint.worker import Database, Worker
 if TYPE_CHECKING:
     import httpx
 
+    from pytest_savepoint.sqlite_worker import SqliteWorker
+
 __all__ = [
     "app",
     "assert_queries",
@@ -42,7 +44,7 @@ __all__ = [
     "sessions",
 ]
 
-WORKER = pytest.StashKey[Worker]()
+WORKER = pytest.StashKey["Worker | SqliteWorker"]()
 CLIMBER = pytest.StashKey[Climber]()
 QUERIES = pytest.StashKey[Queries]()
 _ENGINE = pytest.StashKey[AsyncEngine]()
@@ -59,7 +61,7 @@ def _savepoint_isolation(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
-def _worker(request: pytest.FixtureRequest) -> Worker:
+def _worker(request: pytest.FixtureRequest) -> Worker | SqliteWorker:
     worker = request.config.stash.get(WORKER, None)
     if worker is None:
         pytest.fail(

@@ -20,6 +20,7 @@ from pytest_savepoint import fixtures
 from pytest_savepoint.climbing import Climber, Learner
 from pytest_savepoint.databases.run import DatabaseRun
 from pytest_savepoint.databases.spare import CloneSource
+from pytest_savepoint.databases.template import Template
 from pytest_savepoint.errors import SavepointError
 from pytest_savepoint.fixtures import CLIMBER, QUERIES, WORKER
 from pytest_savepoint.isolation.ladder import Ladder, load_learned
@@ -33,6 +34,7 @@ from pytest_savepoint.worker import Database, Worker, announce, assigned_databas
 
 _SETTINGS = pytest.StashKey[Settings]()
 _RUN = pytest.StashKey[DatabaseRun]()
+_SQLITE = pytest.StashKey[Template]()
 _ONLY_WORKER = "main"
 # A fixture of the session outlives the transaction of a module, so what it commits is really committed.
 _LAYERED = ("module", "class")
@@ -84,6 +86,9 @@ def _refuse_outgoing_calls(config: pytest.Config, settings: Settings) -> None:
 
 
 def _prepare(config: pytest.Config, settings: Settings) -> None:
+    if settings.provider == "sqlite":
+        _prepare_sqlite(config, settings)
+        return
     assigned = assigned_database(settings)
     if assigned is not None:
         address, database, source = assigned
@@ -99,6 +104,24 @@ def _prepare(config: pytest.Config, settings: Settings) -> None:
     if assigned is None:
         config.stash[_RUN].create_databases([_ONLY_WORKER])
     config.stash[WORKER] = Worker(address, database, source, settings)
+
+
+def _prepare_sqlite(config: pytest.Config, settings: Settings) -> None:
+    from pytest_savepoint import sqlite_worker  # noqa: PLC0415 # as above
+    from pytest_savepoint.databases import sqlite_template  # noqa: PLC0415 # as above
+
+    file = sqlite_worker.assigned_file()
+    is_assigned = file is not None
+    if file is None:
+        template = config.stash[_SQLITE] = sqlite_template.find_or_build_file(
+            settings, config.rootpath, python=sys.executable, environ=dict(os.environ)
+        )
+        file = sqlite_template.template_file(template, os.environ)
+    sqlite_worker.set_sqlite_urls(settings.database_url_env)
+    if is_assigned or not _starts_workers(config):
+        config.stash[WORKER] = sqlite_worker.SqliteWorker(file, settings)
+    else:
+        sqlite_worker.announce_file(file)
 
 
 def _source(run: DatabaseRun) -> CloneSource:
@@ -135,7 +158,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Learner(config.rootpath, relearn=settings.relearn), "savepoint-learner")
     if WORKER in config.stash:
-        ladder = Ladder(settings.isolation, {} if settings.relearn else load_learned(config.rootpath))
+        learned = {} if settings.relearn else load_learned(config.rootpath)
+        ladder = Ladder(settings.isolation, learned, config.stash[WORKER].rungs)
         climber = config.stash[CLIMBER] = Climber(config.stash[WORKER], ladder)
         config.pluginmanager.register(climber, "savepoint-climber")
 
@@ -163,12 +187,13 @@ def _create_for_workers(run: DatabaseRun, workers: list[str]) -> None:
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     run = config.stash.get(_RUN, None)
-    if run is None:
+    template = config.stash.get(_SQLITE, None) if run is None else run.template
+    if template is None:
         return []
-    template = run.template
+    server = "SQLite in memory" if run is None else f"PostgreSQL {run.server.version} ({run.server.reason})"
     how = "found" if template.hit else f"built in {template.seconds:.1f} s"
     return [
-        f"savepoint: PostgreSQL {run.server.version} ({run.server.reason})",
+        f"savepoint: {server}",
         f"savepoint: template {template.name} {how} from {template.source}; isolation {config.stash[_SETTINGS].isolation}",
     ]
 

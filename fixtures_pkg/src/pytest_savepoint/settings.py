@@ -208,9 +208,9 @@ SETTINGS: tuple[Setting, ...] = (
             "Seconds that one session may wait for another's transaction in a test before both are named.",
             plugin=True),
     # -- server ---------------------------------------------------------------------------------------------------
-    Setting("provider", _choice("auto", "url", "system", "embedded", "container"), "auto",
+    Setting("provider", _choice("auto", "url", "system", "embedded", "container", "sqlite"), "auto",
             "Where PostgreSQL comes from: a given server-url, the machine's own binaries, the embedded wheel, or a "
-            "container; auto picks in that order and says why.", plugin=True),
+            "container; auto picks in that order and says why. Or sqlite: SQLite in memory, without a server.", plugin=True),
     Setting("server_url", _secret, Secret(""),
             "A PostgreSQL server on which databases may be created, as postgresql://user:password@host:port/postgres.",
             plugin=True),
@@ -406,4 +406,17 @@ def _faults_between(values: Mapping[str, Any]) -> list[str]:
         faults.append("schema is metadata, but metadata is empty; set it to module:attribute.")
     if values.get("schema") == "command" and not values.get("migrate_command"):
         faults.append("schema is command, but migrate-command is empty.")
+    if values.get("provider") == "sqlite":
+        faults += [f"{name} needs PostgreSQL, but provider is sqlite; set provider to auto." for name in _of_postgresql(values)]
     return faults
+
+
+def _of_postgresql(values: Mapping[str, Any]) -> list[str]:
+    """The settings in force that SQLite in memory cannot serve."""
+    wanted = {
+        "isolation clone": values.get("isolation") == "clone",
+        "sequences random": values.get("sequences") == "random",
+        "migration-tests": values.get("migration_tests"),
+        "keep-failed": values.get("keep_failed"),
+    }
+    return [name for name, is_wanted in wanted.items() if is_wanted]

@@ -17,6 +17,7 @@ from pytest_savepoint.databases.spare import CloneSource, SpareClones
 from pytest_savepoint.errors import SandboxError
 from pytest_savepoint.isolation import conflicts
 from pytest_savepoint.isolation.engines import SharedEngines
+from pytest_savepoint.isolation.ladder import RUNGS
 from pytest_savepoint.isolation.sandbox import Wire
 from pytest_savepoint.secret import Secret
 from pytest_savepoint.settings import Settings
@@ -50,6 +51,8 @@ class Database:
 
 class Worker:
     """The state of one process that runs tests."""
+
+    rungs = RUNGS
 
     def __init__(self, address: Address, database: Database, source: CloneSource, settings: Settings) -> None:
         self.database = database

@@ -74,7 +74,8 @@ def patch_text(patch: PatchCoverage) -> str:
 
 def database_text(database: Database) -> str:
     """Return server, provider and template in a few words; version and provider are foreign text."""
-    words = f"PostgreSQL {database.version} ({database.provider})"
+    server = f"PostgreSQL {database.version} ({database.provider})"
+    words = "SQLite in memory" if database.provider == "sqlite" else server
     if database.template is None:
         return words
     made = "reused" if database.template.hit else f"built in {duration_text(database.template.seconds)}"

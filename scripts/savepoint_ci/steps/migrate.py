@@ -7,6 +7,7 @@ from dataclasses import asdict
 from urllib.parse import urlsplit
 
 from pytest_savepoint.databases.run import DatabaseRun
+from pytest_savepoint.databases.sqlite_template import find_or_build_file
 from pytest_savepoint.settings import read_settings
 
 from savepoint_ci.github.runner_files import set_output
@@ -25,20 +26,21 @@ def migrate(invocation: Invocation) -> None:
     :raises MigrationError: with the caller's own traceback.
     """
     provisioned = wait_for_server(invocation)
-    if not provisioned.url:
+    if not provisioned.provider:
         return
     start = time.monotonic()
     python = callers_python(invocation)
     environ = suite_environment(invocation.environ, invocation.settings, python=python, server_url=provisioned.url)
     settings = read_settings(invocation.project, environ=environ)
-    run = DatabaseRun.open(settings, invocation.project, python=str(python), environ=environ)
-    try:
+    if provisioned.url:
+        run = DatabaseRun.open(settings, invocation.project, python=str(python), environ=environ)
         template = run.template
-    finally:
         run.close()
+        address = urlsplit(provisioned.url)
+        shown = f"postgresql://{address.username}@{address.netloc.rpartition('@')[2]}/{template.name}"
+        set_output(invocation.environ, "database-url", shown)
+    else:
+        template = find_or_build_file(settings, invocation.project, python=str(python), environ=environ)
     invocation.state.save(Migrated(seconds=time.monotonic() - start, template=asdict(template)))
-    address = urlsplit(provisioned.url)
-    shown = f"postgresql://{address.username}@{address.netloc.rpartition('@')[2]}/{template.name}"
-    set_output(invocation.environ, "database-url", shown)
     how = "was there already" if template.hit else f"was built in {template.seconds:.1f} s"
     invocation.display.say(f"savepoint: the template ({template.source}) {how}")

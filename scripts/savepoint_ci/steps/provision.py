@@ -88,13 +88,16 @@ def provision_and_hold(invocation: Invocation) -> None:
 
 
 def start(invocation: Invocation) -> Server | None:
-    """Start the server and write down where it is; None when the suite keeps its own database.
+    """Start the server and write down where it is; None when the suite needs none.
 
     :raises ServerError: when no server could be started.
     """
     began = time.monotonic()
     if invocation.settings.isolation == "none":
         invocation.state.save(Provisioned(seconds=0.0))
+        return None
+    if invocation.settings.provider == "sqlite":
+        invocation.state.save(Provisioned(seconds=0.0, provider="sqlite", reason="SQLite in memory, which needs none"))
         return None
     server = start_server(invocation.settings, cache=invocation.cache)
     invocation.state.save(

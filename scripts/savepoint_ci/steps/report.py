@@ -125,7 +125,7 @@ def _evidence(invocation: Invocation, tested: Tested | None) -> Iterator[str]:
         with Path(tested.evidence).open(encoding="utf-8", errors="replace") as lines:
             yield from lines
     provisioned, migrated = invocation.state.load(Provisioned), invocation.state.load(Migrated)
-    if provisioned and provisioned.url:
+    if provisioned and provisioned.provider:
         # The suite was given a URL and a template that was there; where they came from is known here only.
         yield json.dumps(
             {

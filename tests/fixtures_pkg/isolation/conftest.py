@@ -19,13 +19,15 @@ SOURCE = HERE.parents[2] / "fixtures_pkg" / "src"
 def run_suite(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Copy a suite of `suites/`, or write the files given, and run pytest on it."""
 
-    def run(suite: str | dict[str, str], *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        suite: str | dict[str, str], *arguments: str, application: str = "laws", **variables: str
+    ) -> subprocess.CompletedProcess[str]:
         project = tmp_path / "project"
         if isinstance(suite, str):
             shutil.copytree(HERE / "suites" / suite, project, dirs_exist_ok=True)
         else:
-            # A suite of its own tests on the tables and the application of the laws.
-            shutil.copytree(HERE / "suites" / "laws", project, ignore=shutil.ignore_patterns("test_*"), dirs_exist_ok=True)
+            # A suite of its own tests on the tables and the application of another.
+            shutil.copytree(HERE / "suites" / application, project, ignore=shutil.ignore_patterns("test_*"), dirs_exist_ok=True)
             for name, text in suite.items():
                 (project / name).write_text(text)
         (project / "pyproject.toml").write_text('[tool.pytest.ini_options]\npythonpath = ["."]\n')

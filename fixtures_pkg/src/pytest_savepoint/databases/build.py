@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
-from pytest_savepoint.address import Address
+from pytest_savepoint.address import Address, SqliteFile
 from pytest_savepoint.databases.handover import OWN_VARIABLE, database_variables, known_scheme
 from pytest_savepoint.databases.schema import Schema
 from pytest_savepoint.databases.session import session
@@ -50,8 +51,8 @@ class Builder:
     python: str
     environ: Mapping[str, str]
 
-    async def build(self, schema: Schema, address: Address, database: str) -> None:
-        """Build `schema` in the empty `database`.
+    async def build(self, schema: Schema, address: Address | SqliteFile, database: str) -> None:
+        """Build `schema` in the empty `database`, whose name is of no matter in a file.
 
         :raises MigrationError: with the caller's own traceback and the revision, without passwords.
         """
@@ -72,7 +73,7 @@ class Builder:
         return await self._run_child(job, schema, address, database, "The migrations failed")
 
     async def _run_child(
-        self, work: dict[str, Any], schema: Schema, address: Address, database: str, failed: str
+        self, work: dict[str, Any], schema: Schema, address: Address | SqliteFile, database: str, failed: str
     ) -> Any:
         with tempfile.TemporaryDirectory(prefix="savepoint-") as folder:
             result = Path(folder) / "result.json"
@@ -83,19 +84,21 @@ class Builder:
             raise MigrationError(self._scrubbed(f"{failed}{_failure(schema, answer, done)}", address))
         return answer["answer"]
 
-    def _job(self, schema: Schema, address: Address, database: str, result: Path) -> dict[str, Any]:
+    def _job(self, schema: Schema, address: Address | SqliteFile, database: str, result: Path) -> dict[str, Any]:
         names = self.settings.database_url_env
-        return {
-            "parameter": schema.parameter,
-            "project": str(schema.project),
+        job = {"parameter": schema.parameter, "project": str(schema.project), "result": str(result)}
+        if isinstance(address, SqliteFile):
+            return job | {"sqlite": str(address.path), "url": address.url(), "free_variables": names}
+        return job | {
             "database": database,
             "address": {**asdict(address), "password": address.password.reveal()},
             "url": address.url(database),
             "free_variables": [name for name in names if not known_scheme(name, self.environ, schema.project)],
-            "result": str(result),
         }
 
-    async def run(self, command: str, schema: Schema, address: Address, database: str, *, called: str) -> None:
+    async def run(
+        self, command: str, schema: Schema, address: Address | SqliteFile, database: str, *, called: str
+    ) -> None:
         """Run a command line of the project's with the URL of `database` in its environment.
 
         :param called: the setting that it comes from.
@@ -114,7 +117,7 @@ class Builder:
             )
 
     async def _run(
-        self, command: list[str] | str, schema: Schema, address: Address, database: str, *, text: str = ""
+        self, command: list[str] | str, schema: Schema, address: Address | SqliteFile, database: str, *, text: str = ""
     ) -> _Ended:
         variables = database_variables(address, database, self.settings.database_url_env, self.environ, schema.project)
         programs = f"{Path(self.python).parent}{os.pathsep}{self.environ.get('PATH', '')}"
@@ -132,23 +135,30 @@ class Builder:
             said.seek(0)
             return _Ended(exit_code, said.read().decode("utf-8", "replace"))
 
-    async def _refuse_emptiness(self, schema: Schema, address: Address, database: str) -> None:
-        async with session(address, database) as connection:
-            if await connection.fetchval(_HAS_TABLES):
-                return
+    async def _refuse_emptiness(self, schema: Schema, address: Address | SqliteFile, database: str) -> None:
+        if await _has_tables(address, database):
+            return
         raise MigrationError(
             f"Alembic ran ({schema.parameter}), but no table arrived in the template: env.py connects to another "
-            "database, without SQLAlchemy's PostgreSQL engines.\n"
+            "database, without SQLAlchemy's engines.\n"
             "Set database-url-env to the variable from which env.py takes its URL."
         )
 
-    def _scrubbed(self, text: str, address: Address) -> str:
+    def _scrubbed(self, text: str, address: Address | SqliteFile) -> str:
         text = address.scrub(text)
         for name in self.settings.database_url_env:
             password = _password(self.environ.get(name, ""))
             for spelling in {password, unquote(password)} - {""}:
                 text = text.replace(f":{spelling}@", ":***@")
         return text
+
+
+async def _has_tables(address: Address | SqliteFile, database: str) -> bool:
+    if isinstance(address, SqliteFile):
+        with contextlib.closing(sqlite3.connect(address.path)) as file:
+            return bool(file.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+    async with session(address, database) as connection:
+        return bool(await connection.fetchval(_HAS_TABLES))
 
 
 def _start(

@@ -52,9 +52,12 @@ def _make_package_importable() -> None:
 
 def _lead_engines(job: dict[str, Any]) -> None:
     from pytest_savepoint.address import Address  # noqa: PLC0415 - importable only now
-    from pytest_savepoint.engines import lead_engines_to  # noqa: PLC0415
+    from pytest_savepoint.engines import lead_engines_to, lead_engines_to_file  # noqa: PLC0415
     from pytest_savepoint.secret import Secret  # noqa: PLC0415
 
+    if "sqlite" in job:
+        lead_engines_to_file(job["sqlite"])
+        return
     values = job["address"]
     address = Address(**{**values, "password": Secret(values["password"])})
     lead_engines_to(address, job["database"])
@@ -94,16 +97,20 @@ def _alembic_config(job: dict[str, Any]) -> Any:
 def _url_for_migrations(job: dict[str, Any], configured: str, scripts: Any) -> str:
     """The template's URL with the driver that env.py can use; an async driver in a sync env.py would fail."""
     scheme = configured.partition("://")[0]
-    if scheme.split("+")[0] in ("postgresql", "postgres"):
+    if "sqlite" not in job and scheme.split("+")[0] in ("postgresql", "postgres"):
         return _with_scheme(job["url"], scheme)
     environment = Path(scripts.dir) / "env.py"
     is_async = any(word in environment.read_text(encoding="utf-8") for word in _ASYNC_WORDS)
-    installed = [scheme for module, scheme in _SYNC_DRIVERS.items() if importlib.util.find_spec(module)]
+    installed = ["sqlite"] if "sqlite" in job else _sync_schemes()
     if is_async or not installed:
         return str(job["url"])
     for name in job["free_variables"]:
         os.environ[name] = _with_scheme(os.environ[name], installed[0])
     return _with_scheme(job["url"], installed[0])
+
+
+def _sync_schemes() -> list[str]:
+    return [scheme for module, scheme in _SYNC_DRIVERS.items() if importlib.util.find_spec(module)]
 
 
 def _with_scheme(url: str, scheme: str) -> str:
@@ -116,10 +123,13 @@ def _create_all(job: dict[str, Any]) -> list[str]:
     for name in attribute.split("."):
         found = getattr(found, name)
     metadata = getattr(found, "metadata", found)
-    if importlib.util.find_spec("asyncpg"):
+    if "sqlite" in job:
+        _create_all_sync(metadata, _with_scheme(job["url"], "sqlite"))
+    elif importlib.util.find_spec("asyncpg"):
         asyncio.run(_create_all_async(metadata, job["url"]))
     else:
-        _create_all_sync(metadata, job["url"])
+        schemes = _sync_schemes() or ["postgresql"]
+        _create_all_sync(metadata, _with_scheme(job["url"], schemes[0]))
     return []
 
 
@@ -135,10 +145,7 @@ async def _create_all_async(metadata: Any, url: str) -> None:
 def _create_all_sync(metadata: Any, url: str) -> None:
     from sqlalchemy import create_engine  # noqa: PLC0415 - the caller's
 
-    scheme = next(
-        (scheme for module, scheme in _SYNC_DRIVERS.items() if importlib.util.find_spec(module)), "postgresql"
-    )
-    engine = create_engine(_with_scheme(url, scheme))
+    engine = create_engine(url)
     with engine.begin() as connection:
         metadata.create_all(connection)
     engine.dispose()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from pytest_savepoint.address import Address
+from pytest_savepoint.address import Address, SqliteFile
 
 __all__ = ["OWN_VARIABLE", "database_variables", "known_scheme"]
 
@@ -14,12 +14,14 @@ _DEFAULT_SCHEME = "postgresql+asyncpg"
 
 
 def database_variables(
-    address: Address, database: str, names: Iterable[str], environ: Mapping[str, str], project: Path
+    address: Address | SqliteFile, database: str, names: Iterable[str], environ: Mapping[str, str], project: Path
 ) -> dict[str, str]:
     """The environment variables that lead the caller's settings to `database`.
 
     A variable keeps the driver of the URL that it has now, in the environment or in the project's .env file.
     """
+    if isinstance(address, SqliteFile):
+        return {name: address.url() for name in (*names, OWN_VARIABLE)}
     variables = {
         name: address.url(database, known_scheme(name, environ, project) or _DEFAULT_SCHEME)
         for name in (*names, OWN_VARIABLE)

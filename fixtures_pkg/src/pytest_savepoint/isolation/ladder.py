@@ -10,7 +10,7 @@ import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-__all__ = ["LEARNED_FILE", "Ladder", "load_learned", "save_learned"]
+__all__ = ["LEARNED_FILE", "RUNGS", "Ladder", "load_learned", "save_learned"]
 
 LEARNED_FILE = "savepoint-isolation.json"
 RUNGS = ("savepoint", "rows", "clone")
@@ -21,13 +21,15 @@ _OWN_DATABASE = frozenset({"fresh_database", "sessions"})
 class Ladder:
     """The rungs of one suite."""
 
-    def __init__(self, setting: str, learned: Mapping[str, str]) -> None:
+    def __init__(self, setting: str, learned: Mapping[str, str], rungs: tuple[str, ...]) -> None:
         """
         :param setting: the isolation that the settings name; `auto` begins on the lowest rung.
-        :param learned: rungs by nodeid, as an earlier run found them.
+        :param learned: rungs by nodeid, as an earlier run found them; one that is not there any more is the highest.
+        :param rungs: those that the database has.
         """
         self._setting = setting
-        self._learned = learned
+        self._rungs = rungs
+        self._learned = {nodeid: rung if rung in rungs else rungs[-1] for nodeid, rung in learned.items()}
         self._climbed: dict[str, str] = {}
 
     def rung(self, nodeid: str, marked: str | None, fixtures: Collection[str]) -> str:
@@ -43,13 +45,13 @@ class Ladder:
             return "clone"
         if self._setting != "auto":
             return self._setting
-        return self._learned.get(nodeid, RUNGS[0])
+        return self._learned.get(nodeid, self._rungs[0])
 
     def climb(self, nodeid: str, rung: str, *, marked: bool) -> bool:
         """Take a test one rung higher than `rung`; False where somebody has chosen, or there is none."""
-        if self._setting != "auto" or marked or rung not in RUNGS[:-1]:
+        if self._setting != "auto" or marked or rung not in self._rungs[:-1]:
             return False
-        self._climbed[nodeid] = RUNGS[RUNGS.index(rung) + 1]
+        self._climbed[nodeid] = self._rungs[self._rungs.index(rung) + 1]
         return True
 
 

@@ -18,6 +18,7 @@ from pytest_savepoint.errors import MigrationError, SettingsError
 from pytest_savepoint.fixtures import WORKER
 from pytest_savepoint.migrations.checks import Applied, MigrationChecks
 from pytest_savepoint.settings import Settings
+from pytest_savepoint.worker import Worker
 
 __all__ = ["MigrationTests"]
 
@@ -105,6 +106,7 @@ class MigrationTest(pytest.Item):
 
     def runtest(self) -> None:
         worker = self.config.stash[WORKER]
+        assert isinstance(worker, Worker), "the settings refuse it where there is no server"
         environ = {
             name: value
             for name, value in os.environ.items()

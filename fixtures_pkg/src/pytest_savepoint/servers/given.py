@@ -117,7 +117,8 @@ def parse_server_url(url: Secret) -> Address:
     except ValueError:
         raise GuardError("server-url cannot be read as a URL; " + UrlProvider.remedy + ".") from None
     if parts.scheme.split("+")[0] not in ("postgresql", "postgres"):
-        raise GuardError(f"server-url has the scheme {parts.scheme!r}, not postgresql; {UrlProvider.remedy}.")
+        sqlite = " For SQLite in memory set provider to sqlite." if parts.scheme.startswith("sqlite") else ""
+        raise GuardError(f"server-url has the scheme {parts.scheme!r}, not postgresql; {UrlProvider.remedy}.{sqlite}")
     query = parse_qs(parts.query)
     host = unquote(parts.hostname or query.get("host", [""])[0])
     is_socket = host.startswith("/")
