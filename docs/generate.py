@@ -103,7 +103,7 @@ def _default(setting: Setting) -> str:
         return f"`{default:g}`"
     if isinstance(default, tuple):
         default = ", ".join(default)
-    return f"`{default}`" if default else ""
+    return "" if default in ("", None, {}) else f"`{default}`"
 
 
 def _action_inputs() -> str:

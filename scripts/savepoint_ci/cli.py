@@ -52,7 +52,7 @@ _ALONE = ("run", "flaky")
 _CALL_PYTEST = ("run", "test", "flaky", "plan")
 _SHARD_SECONDS = 300.0
 _BUDGET = 600.0
-_SWITCHES = ("--help", "--show-settings", "--background", "--hold")
+_SWITCHES = ("--help", "--show-settings", "--background", "--hold", "--kept")
 _OPTIONS = (*_SWITCHES, "--shards", "--shard-time", "--budget", "--artifact", "--format", *(f"--{setting.kebab}" for setting in SETTINGS))
 
 
@@ -91,6 +91,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         budget=command.budget,
         folders=command.folders,
         artifact=command.artifact,
+        kept=command.kept,
         form=command.form,
     )
     # Only this verb's module is loaded: most steps need a fraction of what all of them together import.
@@ -113,6 +114,7 @@ class _Command:
     budget: float
     folders: tuple[Path, ...]
     artifact: str
+    kept: bool
     form: str
 
 
@@ -150,6 +152,7 @@ def _read(arguments: Sequence[str], environ: Mapping[str, str]) -> _Command:
         budget=options.budget,
         folders=tuple(options.folders),
         artifact=options.artifact,
+        kept=options.kept,
         form=options.format,
     )
 
@@ -182,37 +185,44 @@ def _parser() -> _Parser:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for verb, summary in VERBS.items():
         of_verb = verbs.add_parser(verb, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", allow_abbrev=False)
-        of_verb.set_defaults(project=".", folders=(), shards=None, shard_time=_SHARD_SECONDS, budget=_BUDGET, artifact="", format="")
+        of_verb.set_defaults(project=".", folders=(), shards=None, shard_time=_SHARD_SECONDS, budget=_BUDGET, artifact="", kept=False, format="")
         if verb == "merge":
             of_verb.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="the report folder of a shard")
         else:
             of_verb.add_argument("project", nargs="?", default=".", metavar="PATH", help="the project's folder")
         of_verb.add_argument("--show-settings", action="store_true", help="show every setting and its source; do nothing")
         of_verb.set_defaults(function=verb)
-        if verb == "provision":
-            how = partial(of_verb.add_argument, dest="function", action="store_const")
-            how("--background", const="provision_in_background", help="do not wait until it answers; later steps do")
-            how("--hold", const="provision_and_hold", help=argparse.SUPPRESS)
-        if verb == "plan":
-            add = of_verb.add_argument
-            add("--shards", type=_shards, metavar="N|auto", help="how many; auto asks the history. Default: auto.")
-            time_help = f"with auto, the seconds of testing that a shard may take. Default: {_SHARD_SECONDS:.0f}."
-            add("--shard-time", type=_shard_time, metavar="SECONDS", help=time_help)
-        if verb == "post":
-            artifact_help = "the name under which the tested run kept its report folder. Default: savepoint."
-            of_verb.add_argument("--artifact", default="savepoint", metavar="NAME", help=artifact_help)
-        if verb == "report":
-            format_help = "print the last report in this form, and make no new one."
-            of_verb.add_argument("--format", choices=FORMATS, help=format_help)
-        if verb == "flaky":
-            budget_help = f"the time that all runs together may take, such as 10m. Default: {_BUDGET:.0f}s."
-            of_verb.add_argument("--budget", type=_budget, metavar="TIME", help=budget_help)
+        _add_own_options(verb, of_verb)
         if verb in _CALL_PYTEST:
             of_verb.usage = f"savepoint {verb} [PATH] [OPTIONS] [-- PYTEST ARGUMENTS]"
         for setting in SETTINGS:
             metavar = "|".join(setting.choices) or "VALUE"
             of_verb.add_argument(f"--{setting.kebab}", dest=setting.name, metavar=metavar, help=_help(setting))
     return parser
+
+
+def _add_own_options(verb: str, of_verb: argparse.ArgumentParser) -> None:
+    """The options that only this verb has."""
+    if verb == "provision":
+        how = partial(of_verb.add_argument, dest="function", action="store_const")
+        how("--background", const="provision_in_background", help="do not wait until it answers; later steps do")
+        how("--hold", const="provision_and_hold", help=argparse.SUPPRESS)
+    if verb == "plan":
+        add = of_verb.add_argument
+        add("--shards", type=_shards, metavar="N|auto", help="how many; auto asks the history. Default: auto.")
+        time_help = f"with auto, the seconds of testing that a shard may take. Default: {_SHARD_SECONDS:.0f}."
+        add("--shard-time", type=_shard_time, metavar="SECONDS", help=time_help)
+    if verb == "post":
+        artifact_help = "the name under which the tested run kept its report folder. Default: savepoint."
+        of_verb.add_argument("--artifact", default="savepoint", metavar="NAME", help=artifact_help)
+    if verb == "clean":
+        of_verb.add_argument("--kept", action="store_true", help="also the databases that keep-failed kept")
+    if verb == "report":
+        format_help = "print the last report in this form, and make no new one."
+        of_verb.add_argument("--format", choices=FORMATS, help=format_help)
+    if verb == "flaky":
+        budget_help = f"the time that all runs together may take, such as 10m. Default: {_BUDGET:.0f}s."
+        of_verb.add_argument("--budget", type=_budget, metavar="TIME", help=budget_help)
 
 
 def _shards(text: str) -> int | None:

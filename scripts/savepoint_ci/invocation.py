@@ -39,6 +39,8 @@ class Invocation:
     """The report folders that `merge` was given."""
     artifact: str = ""
     """The name under which the run that `post` comments for kept its report folder."""
+    kept: bool = False
+    """`clean` removes also what is kept of failed tests."""
     form: str = ""
     """The form in which `report` prints the last report; empty makes a new one."""
 

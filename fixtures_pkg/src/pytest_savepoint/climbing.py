@@ -11,6 +11,7 @@ from _pytest.runner import runtestprotocol
 
 from pytest_savepoint.isolation.conflicts import take_refusals
 from pytest_savepoint.isolation.ladder import LEARNED_FILE, Ladder, load_learned, save_learned
+from pytest_savepoint.keeping import repeat_and_keep
 from pytest_savepoint.worker import Worker
 
 if TYPE_CHECKING:
@@ -29,16 +30,25 @@ def marked_isolation(item: pytest.Item) -> str | None:
     return str(marker.kwargs["isolation"]) if marker is not None and "isolation" in marker.kwargs else None
 
 
+def _has_layer(item: pytest.Item) -> bool:
+    """Data of its module or class are in a transaction that only a savepoint sees."""
+    return not _LAYERS.isdisjoint(getattr(item, "fixturenames", ()))
+
+
 class Climber:
     """In a process that runs tests: chooses the rung of each, and repeats one that needs more."""
 
-    def __init__(self, worker: Worker | SqliteWorker, ladder: Ladder) -> None:
+    def __init__(self, worker: Worker | SqliteWorker, ladder: Ladder, *, keep_failed: bool) -> None:
+        """:param keep_failed: repeat a test that failed in a clone of its own, and keep that."""
         self._worker = worker
+        self._keep_failed = keep_failed
         self._ladder = ladder
         self.rung = ""
         """The isolation of the test that runs now."""
 
     def _rung_of(self, item: pytest.Item) -> str:
+        if self._worker.keeps_clone:
+            return "clone"
         return self._ladder.rung(item.nodeid, marked_isolation(item), getattr(item, "fixturenames", ()))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -67,6 +77,9 @@ class Climber:
             reason = reason or f"{item.nodeid} left more behind than emptying tables undoes, so its database was made anew"
         if passed and reason:
             vars(reports[-1]).update(savepoint_climbed=reason, savepoint_isolation=self.rung)
+        elif not passed and self._keep_failed and isinstance(self._worker, Worker) and not _has_layer(item):
+            repeat_and_keep(item, nextitem, reports, self._worker)
+            take_refusals()
         for report in reports:
             item.ihook.pytest_runtest_logreport(report=report)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
@@ -80,9 +93,7 @@ class Climber:
         return True
 
     def _climbs(self, item: pytest.Item) -> bool:
-        # Data of its module or class are in a transaction that only a savepoint sees.
-        bound = not _LAYERS.isdisjoint(getattr(item, "fixturenames", ()))
-        return not bound and self._ladder.climb(item.nodeid, self.rung, marked=bool(marked_isolation(item)))
+        return not _has_layer(item) and self._ladder.climb(item.nodeid, self.rung, marked=bool(marked_isolation(item)))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:

@@ -30,6 +30,7 @@ from pytest_savepoint.queries import Queries
 from pytest_savepoint.selection import select_tests
 from pytest_savepoint.settings import Settings
 from pytest_savepoint.silence_marker import DECLARED
+from pytest_savepoint.told import Told
 from pytest_savepoint.worker import Database, Worker, announce, assigned_database, set_database_urls
 
 _SETTINGS = pytest.StashKey[Settings]()
@@ -160,7 +161,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if WORKER in config.stash:
         learned = {} if settings.relearn else load_learned(config.rootpath)
         ladder = Ladder(settings.isolation, learned, config.stash[WORKER].rungs)
-        climber = config.stash[CLIMBER] = Climber(config.stash[WORKER], ladder)
+        climber = config.stash[CLIMBER] = Climber(
+            # A rerun compares what tests do; what it leaves behind is for nobody to look at.
+            config.stash[WORKER], ladder, keep_failed=settings.keep_failed and not Told()
+        )
         config.pluginmanager.register(climber, "savepoint-climber")
 
 

@@ -13,6 +13,7 @@ import pytest
 from pytest_savepoint.diagnosis import Finding, diagnose, shown
 from pytest_savepoint.errors import SettingsError
 from pytest_savepoint.evidence import EvidenceFile, Fact
+from pytest_savepoint.keeping import KEPT
 from pytest_savepoint.loops.collections import Collections
 from pytest_savepoint.silence import read_silences, told_apart
 from pytest_savepoint.silence_marker import marked_silences
@@ -105,6 +106,7 @@ class Scribe:
             xfail=hasattr(report, "wasxfail"),
             isolation=getattr(report, "savepoint_isolation", ""),
             queries=getattr(report, "savepoint_queries", None),
+            kept=getattr(report, KEPT, None),
         )
 
     @property

@@ -71,6 +71,13 @@ def parse_duration(value: object) -> float:
     return seconds
 
 
+def _bytes(value: object) -> int:
+    text = str(value).strip()
+    if text.isdecimal() and int(text) <= 2**40:
+        return int(text)
+    raise ValueError("a number of bytes, at most 2**40")
+
+
 def _percent(value: object) -> float | None:
     if value is None or value == "":
         return None
@@ -207,6 +214,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("sandbox_timeout", _seconds, 10.0,
             "Seconds that one session may wait for another's transaction in a test before both are named.",
             plugin=True),
+    Setting("keep_failed", _flag, False,
+            "Repeat a test that failed once in a clone of its own and keep that database, ten of a run; how to open it is "
+            "printed under the failure.", plugin=True),
     # -- server ---------------------------------------------------------------------------------------------------
     Setting("provider", _choice("auto", "url", "system", "embedded", "container", "sqlite"), "auto",
             "Where PostgreSQL comes from: a given server-url, the machine's own binaries, the embedded wheel, or a "
@@ -289,6 +299,9 @@ SETTINGS: tuple[Setting, ...] = (
             "The branch or commit that changed lines are counted from; empty takes the pull request's base."),
     # -- report ---------------------------------------------------------------------------------------------------
     Setting("report", _text, ".savepoint", "The folder for report.json, comment.md, junit.xml and coverage.xml."),
+    Setting("dump_kept", _bytes, 0,
+            "Put a dump of each database that keep-failed kept into the report folder when it has at most this many bytes; "
+            "0 makes none."),
     Setting("comment", _flag, True, "Post or update the one comment on the pull request."),
     Setting("comment_key", _text, "",
             "Tells this job's comment apart from those of other jobs and matrix cells; empty takes workflow and job."),
@@ -408,6 +421,8 @@ def _faults_between(values: Mapping[str, Any]) -> list[str]:
         faults.append("schema is command, but migrate-command is empty.")
     if values.get("provider") == "sqlite":
         faults += [f"{name} needs PostgreSQL, but provider is sqlite; set provider to auto." for name in _of_postgresql(values)]
+    if values.get("dump_kept") and not values.get("keep_failed"):
+        faults.append(f"dump-kept is {values['dump_kept']}, but no database is kept; set keep-failed to true.")
     return faults
 
 

@@ -60,6 +60,10 @@ class Worker:
         self.settings = settings
         self.outgrew_rows = False
         """The last test left behind what emptying tables could not undo."""
+        self.keeps_clone = False
+        """The running test has a clone of its own that is to stay."""
+        self.kept: Database | None = None
+        """The clone that stayed last."""
         self._own = database
         self.address = address
         self.source = source
@@ -87,6 +91,19 @@ class Worker:
     def in_own_clone(self) -> bool:
         """The running test has a database of its own."""
         return self.database is not self._own
+
+    @contextmanager
+    def keeping_clone(self) -> Iterator[None]:
+        """The test that runs in the block gets a clone of its own, which is `kept` afterwards."""
+        self.keeps_clone, self.kept = True, None
+        try:
+            yield
+        finally:
+            self.keeps_clone = False
+
+    def has_room_to_keep(self) -> bool:
+        """Whether the run may keep one more clone."""
+        return self._spare_clones.has_room_to_keep()
 
     def expect_clones(self) -> None:
         """Some test will need a clone of its own, so begin to make the first."""
@@ -174,8 +191,13 @@ class Worker:
         try:
             yield
         finally:
+            kept = self.database
             self._lead_to(self._own)
-            self._spare_clones.drop(name)
+            if self.keeps_clone:
+                self._spare_clones.keep(name, nodeid)
+                self.kept = kept
+            else:
+                self._spare_clones.drop(name)
         if self.sandbox.listen_now():
             # A URL that the test module read at import leads to the worker's database all the same.
             self._make_anew()

@@ -14,6 +14,7 @@ __all__ = [
     "Finished",
     "Found",
     "Growth",
+    "KeptLine",
     "MigrationLine",
     "PhaseLine",
     "QueriesLine",
@@ -55,6 +56,15 @@ class QueriesLine(msgspec.Struct, frozen=True):
     repeated: dict[str, Any] = {}
 
 
+class KeptLine(msgspec.Struct, frozen=True):
+    """The database in which a failed test was repeated."""
+
+    name: str
+    url: str = ""
+    command: str = ""
+    passed: bool = False
+
+
 class PhaseLine(msgspec.Struct, frozen=True, tag_field="kind", tag="phase"):
     nodeid: str
     when: Literal["collect", "setup", "call", "teardown"]
@@ -69,6 +79,7 @@ class PhaseLine(msgspec.Struct, frozen=True, tag_field="kind", tag="phase"):
     xfail: bool = False
     isolation: str = ""
     queries: QueriesLine | None = None
+    kept: KeptLine | None = None
 
 
 class Found(msgspec.Struct, frozen=True, tag_field="kind", tag="finding"):

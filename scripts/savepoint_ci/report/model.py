@@ -33,6 +33,7 @@ __all__ = [
     "Growth",
     "Held",
     "History",
+    "Kept",
     "LineTests",
     "Migration",
     "Outcome",
@@ -124,6 +125,16 @@ class Queries:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Kept:
+    """The database in which a failed test was repeated, how to open it, and whether the test passed there."""
+
+    database: Line
+    url: Line
+    command: Line
+    passed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class TestResult:
     """What became of one test, or of one file that could not be collected; `started` counts from the first test's start."""
 
@@ -138,6 +149,7 @@ class TestResult:
     phases: dict[TimedPhase, Seconds] = field(default_factory=dict)
     isolation: Word | None = None
     queries: Queries | None = None
+    kept: Kept | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

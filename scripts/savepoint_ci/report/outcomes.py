@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from savepoint_ci.report.model import Outcome, PhaseError, Queries, TestResult, TimedPhase
+from savepoint_ci.report.model import Kept, Outcome, PhaseError, Queries, TestResult, TimedPhase
 
 __all__ = ["TestRecord"]
 
@@ -29,6 +29,7 @@ class TestRecord:
         self._crash: PhaseError | None = None
         self._isolation = ""
         self._queries: Queries | None = None
+        self._kept: Kept | None = None
 
     def add(
         self,
@@ -42,13 +43,16 @@ class TestRecord:
         error: PhaseError | None,
         isolation: str = "",
         queries: Queries | None = None,
+        kept: Kept | None = None,
     ) -> None:
         """Take one phase; `outcome` and `xfail` as pytest reports them, `error` when the phase failed.
 
         :param start: in seconds since the epoch, None when it is not known.
         :param isolation: how the test was undone, where it was.
         :param queries: what it asked of the database; comes with its last phase.
+        :param kept: the database that was kept of it; comes with its first failure.
         """
+        self._kept = kept or self._kept
         self._queries = queries or self._queries
         self._worker = worker
         self._isolation = isolation or self._isolation
@@ -89,6 +93,7 @@ class TestRecord:
             phases=phases,
             isolation=self._isolation or None,
             queries=self._queries,
+            kept=self._kept,
         )
 
     def _all_errors(self) -> list[PhaseError]:

@@ -14,6 +14,7 @@ from savepoint_ci.report.evidence import (
     Crash,
     Finished,
     Found,
+    KeptLine,
     MigrationLine,
     PhaseLine,
     QueriesLine,
@@ -25,7 +26,7 @@ from savepoint_ci.report.evidence import (
     Warned,
 )
 from savepoint_ci.report.fitting import MOST, fit_amount, fit_line, fit_seconds, fit_text
-from savepoint_ci.report.model import Finding, Growth, Migration, Phase, PhaseError, Queries
+from savepoint_ci.report.model import Finding, Growth, Kept, Migration, Phase, PhaseError, Queries
 from savepoint_ci.report.outcomes import TestRecord
 
 __all__ = ["Seen"]
@@ -81,6 +82,7 @@ class Seen:
                     error=_phase_error(record) if record.outcome == "failed" else None,
                     isolation=isolation,
                     queries=_queries(record.queries) if record.queries else None,
+                    kept=_kept(record.kept) if record.kept else None,
                 )
             case Crash(worker=worker, nodeid=nodeid):
                 message = fit_line(f"worker {worker or '?'} died")
@@ -175,6 +177,10 @@ def _queries(line: QueriesLine) -> Queries:
         repeated=fit_line(str(line.repeated.get("statement", ""))),
         times=fit_amount(line.repeated.get("times")),
     )
+
+
+def _kept(line: KeptLine) -> Kept:
+    return Kept(database=fit_line(line.name), url=fit_line(line.url), command=fit_line(line.command), passed=line.passed)
 
 
 def _migration(line: MigrationLine) -> Migration:

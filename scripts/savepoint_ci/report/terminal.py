@@ -72,6 +72,9 @@ def _failing_tests(report: Report) -> Iterator[str]:
             place = f"  {clean_line(error.path)}:{error.line}" if error.path and error.line else ""
             yield f"{test.outcome.upper()} {clean_line(test.nodeid)}{phase}{place}"
             yield f"  | {cut(clean_line(error.message), 300)}"
+        if test.kept:
+            became = "passed" if test.kept.passed else "failed"
+            yield f"  repeated in a database that was kept, where it {became}: {clean_line(test.kept.command)}"
     if len(broken) > _FAILURES:
         yield f"and {plural(len(broken) - _FAILURES, 'test')} more that failed"
 

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import psutil
+from pytest_savepoint.databases.kept import give_back
 from pytest_savepoint.errors import ServerError
 from pytest_savepoint.servers import Server, start_server
 
@@ -84,7 +85,7 @@ def provision_and_hold(invocation: Invocation) -> None:
     except KeyboardInterrupt:
         pass
     finally:
-        server.stop()
+        give_back(server)
 
 
 def start(invocation: Invocation) -> Server | None:

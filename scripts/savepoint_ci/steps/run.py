@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from pytest_savepoint.databases.kept import give_back
 from pytest_savepoint.errors import ExitCode
 from pytest_savepoint.servers import Server
 
@@ -59,4 +60,4 @@ def _take_steps(invocation: Invocation, starting: Future[Server | None], suite: 
 
 def _stop(starting: Future[Server | None]) -> None:
     if starting.exception() is None and (server := starting.result()):
-        server.stop()
+        give_back(server)

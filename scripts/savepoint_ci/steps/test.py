@@ -14,6 +14,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pytest_savepoint.errors import ExitCode, SavepointError, ServerError
+from pytest_savepoint.secret import Secret
+from pytest_savepoint.servers.given import parse_server_url
 
 from savepoint_ci.invocation import Invocation
 from savepoint_ci.report.text import clean_block
@@ -24,6 +26,7 @@ from savepoint_ci.steps.install import callers_python
 from savepoint_ci.steps.provision import wait_for_server
 from savepoint_ci.suite.command import suite_command, suite_environment
 from savepoint_ci.suite.coverage import plan_coverage
+from savepoint_ci.suite.dumps import write_dumps
 from savepoint_ci.suite.new_revisions import new_revisions
 from savepoint_ci.suite.process import Wish, run_suite
 from savepoint_ci.suite.stall import Stall
@@ -117,8 +120,23 @@ def _run(invocation: Invocation, provisioned: Provisioned) -> Tested:
         with evidence.open("a", encoding="utf-8") as file:
             file.writelines(stall.evidence())
     tested = replace(tested, seconds=time.monotonic() - start, pytest_exit=code, interrupted=ended.interrupted)
+    tested = replace(tested, warnings=(*warnings, *_dump_kept(invocation, provisioned, evidence)))
     invocation.state.save(tested)
     return tested
+
+
+def _dump_kept(invocation: Invocation, provisioned: Provisioned, evidence: Path) -> Iterator[str]:
+    """Put what the databases of failed tests hold into the report folder; what could not be done is said."""
+    if invocation.settings.dump_kept and provisioned.url and evidence.exists():
+        with evidence.open(encoding="utf-8", errors="replace") as lines:
+            yield from write_dumps(
+                lines,
+                parse_server_url(Secret(provisioned.url)),
+                invocation.report_folder / "kept",
+                version=provisioned.version,
+                most=invocation.settings.dump_kept,
+                environ=invocation.environ,
+            )
 
 
 def refuse_nothing(tested: Tested, invocation: Invocation) -> None:

@@ -32,7 +32,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def own_cache(tmp_path: Path) -> Iterator[Path]:
     """A cache of this test's own, for what the next test must not find."""
     yield tmp_path / "cache"
-    clean(read_settings(tmp_path, environ={}), cache=tmp_path / "cache")
+    clean(read_settings(tmp_path, environ={}), cache=tmp_path / "cache", kept=True)
 
 
 @pytest.fixture

@@ -48,15 +48,17 @@ def test_image_that_cannot_be_pulled_says_so(make_settings, own_cache) -> None:
         start_server(make_settings(postgres_image="savepoint.invalid/postgres:15"), cache=own_cache)
 
 
-def test_kept_container_serves_the_next_run_and_clean_removes_it(make_settings, own_cache) -> None:
+def test_kept_container_serves_the_next_run_and_clean_removes_it_when_asked(make_settings, own_cache) -> None:
     settings = make_settings(postgres_image=IMAGE)
-    kept = start_server(settings, cache=own_cache, keep=True)
+    kept = start_server(settings, cache=own_cache)
+    kept.keep()
     next_one = start_server(settings, cache=own_cache)
     assert next_one.address == kept.address
     kept.stop()
     next_one.stop()
     (name,) = our_containers(own_cache)
-    assert clean(make_settings(), cache=own_cache) == [f"container {name}"]
+    assert clean(make_settings(), cache=own_cache) == []
+    assert clean(make_settings(), cache=own_cache, kept=True) == [f"container {name}"]
     assert our_containers(own_cache) == []
 
 

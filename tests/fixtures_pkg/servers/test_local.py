@@ -11,6 +11,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from pytest_savepoint.databases.clean import clean
 from pytest_savepoint.errors import ServerError
 from pytest_savepoint.servers import Server, start_server
 from pytest_savepoint.servers.account import server_account
@@ -102,11 +103,13 @@ async def test_caches_and_tunings_have_servers_of_their_own(make_settings, cache
 
 @pytest.mark.e2e
 async def test_kept_server_lives_on_for_the_next_run(make_settings, own_cache) -> None:
-    kept = start_server(make_settings(), cache=own_cache, keep=True)
+    kept = start_server(make_settings(), cache=own_cache)
+    kept.keep()
     kept.stop()
     next_one = start_server(make_settings(), cache=own_cache)
     next_one.stop()
     assert postmaster(kept) == postmaster(next_one)
+    assert clean(make_settings(), cache=own_cache) == []
     assert await ask(kept, "select 1") == "1"
 
 

@@ -58,6 +58,21 @@ async def test_server_is_killed(db_session):
 async def test_comes_after(db_session):
     await db_session.scalar(select(func.count(Thing.id)))
 """
+FAILS = """
+import pytest
+from sqlalchemy import text
+from models import Thing
+
+async def test_fails(db_session):
+    db_session.add(Thing(id=4711))
+    await db_session.commit()
+    assert False
+
+async def test_fails_with_much(db_session):
+    await db_session.execute(text("insert into thing select generate_series(1, 100000)"))
+    await db_session.commit()
+    assert False
+"""
 
 
 @pytest.fixture
@@ -130,6 +145,24 @@ def test_killed_server_costs_the_tests_after_it_and_is_named(project):
     assert "stopped answering while the suite ran" in project.report["failure"]["message"]
     assert project.report["counts"]["passed"] >= 4
     assert project.call("run", "--workers", "0", "--", "-k", "committed").returncode == 0, "the next run works"
+
+
+def test_databases_of_failed_tests_are_kept_and_dumped_up_to_a_size(project):
+    project.write(test_it=FAILS)
+    done = project.call("run", "--keep-failed", "true", "--dump-kept", "50000")
+    assert done.returncode == 1, done.stdout
+    kept = {test["nodeid"].rpartition("::")[2]: test["kept"] for test in project.report["tests"]}
+    small, large = kept["test_fails"], kept["test_fails_with_much"]
+    assert (small["passed"], large["passed"]) == (False, False)
+    dumps = project.project / ".savepoint" / "kept"
+    assert [dump.name for dump in dumps.iterdir()] == [f"{small['database']}.sql"]
+    assert "4711" in (dumps / f"{small['database']}.sql").read_text()
+    assert f"The database {large['database']} was not dumped: it has more than 50000 bytes" in done.stdout
+    assert small["command"] in done.stdout
+    assert project.call("clean").returncode == 0
+    assert len(servers(project)) == 1
+    assert project.call("clean", "--kept").returncode == 0
+    assert servers(project) == []
 
 
 def test_killed_run_leaves_nothing_that_clean_does_not_take(project, tmp_path):

@@ -70,10 +70,13 @@ def lock_key(identity: str) -> int:
     return key - (1 << 32) if key >= 1 << 31 else key
 
 
-def mark_of(kind: str, run_id: str) -> str:
-    """The text of the comment on a new database, a `template` or a `clone`."""
+def mark_of(kind: str, run_id: str, **more: str) -> str:
+    """The text of the comment on a database: a `template`, a `clone`, or one that is `kept`.
+
+    :param more: what else people should read there.
+    """
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    mark = {"kind": kind, "run": run_id, "created": created, "host": socket.gethostname(), "pid": os.getpid()}
+    mark = {"kind": kind, "run": run_id, "created": created, "host": socket.gethostname(), "pid": os.getpid(), **more}
     return json.dumps({"savepoint": mark})
 
 

@@ -19,12 +19,15 @@ from pytest_savepoint.databases.names import (
 from pytest_savepoint.databases.session import Connection
 from pytest_savepoint.errors import GuardError
 
-__all__ = ["Owned", "drop_dead_runs", "drop_idle_templates", "drop_ours", "owned_databases"]
+__all__ = ["MOST_KEPT", "Owned", "drop_dead_runs", "drop_idle_templates", "drop_ours", "owned_databases"]
 
 _ALL = """
 select datname, datconnlimit, datistemplate, coalesce(shobj_description(oid, 'pg_database'), '') as comment
 from pg_database where datname like 'savepoint\\_%'
 """
+
+MOST_KEPT = 20
+"""Databases of failed tests that may stay on a server."""
 
 _LIVING = """
 select objid::bigint from pg_locks where locktype = 'advisory' and objsubid = 2 and granted and classid = $1
@@ -39,6 +42,8 @@ class Owned:
     name: str
     is_template: bool
     created: str
+    is_kept: bool
+    """It shows what a failed test left, so it outlives its run."""
 
 
 async def owned_databases(connection: Connection) -> list[Owned]:
@@ -49,21 +54,28 @@ async def owned_databases(connection: Connection) -> list[Owned]:
         if mark is None and row["datconnlimit"] != BIRTH_MARK:
             continue
         if run_of(row["datname"]) or template_of(row["datname"]):
-            found.append(Owned(row["datname"], row["datistemplate"], (mark or {}).get("created", "")))
+            mark = mark or {}
+            is_kept = mark.get("kind") == "kept"
+            found.append(Owned(row["datname"], row["datistemplate"], mark.get("created", ""), is_kept))
     return found
 
 
-async def drop_dead_runs(connection: Connection) -> list[str]:
+async def drop_dead_runs(connection: Connection, *, keep: int = MOST_KEPT) -> list[str]:
     """Drop the databases of runs that live no more, and give their names.
 
     A run takes its lock before it makes its first database and keeps it until the last one is dropped.
+
+    :param keep: how many of the kept ones stay, the newest.
     """
     owned = await owned_databases(connection)
+    kept = sorted((database for database in owned if database.is_kept), key=lambda each: each.created, reverse=True)
+    spared = kept[:keep]
     living = {row["objid"] for row in await connection.fetch(_LIVING, RUN_LOCKS)} if owned else set()
     dead = []
     for database in owned:
         run_id = run_of(database.name)
-        if run_id and int(run_id, 16) not in living and await _drop(connection, database):
+        is_idle = run_id and int(run_id, 16) not in living and database not in spared
+        if is_idle and await _drop(connection, database):
             dead.append(database.name)
     return dead
 

@@ -118,7 +118,10 @@ class DatabaseRun:
             # Also those that workers made themselves, for tests that needed one of their own.
             async with session(self.server.address) as connection:
                 owned = await owned_databases(connection)
-            await asyncio.gather(*(self._drop(each.name) for each in owned if run_of(each.name) == self.id))
+            if any(each.is_kept for each in owned):
+                self.server.keep()
+            ours = [each.name for each in owned if run_of(each.name) == self.id and not each.is_kept]
+            await asyncio.gather(*(self._drop(name) for name in ours))
         finally:
             await lease.give_back()
 

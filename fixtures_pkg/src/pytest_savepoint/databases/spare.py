@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pytest_savepoint.address import Address
 from pytest_savepoint.background import Background
 from pytest_savepoint.databases.clone import create_clone, create_clones
+from pytest_savepoint.databases.kept import has_room, keep
 from pytest_savepoint.databases.names import database_name
 from pytest_savepoint.databases.owned import drop_ours
 from pytest_savepoint.databases.rows import Tables
@@ -66,6 +67,14 @@ class SpareClones:
         """
         return self._background.call(self._copy(database, end_sessions=True))
 
+    def has_room_to_keep(self) -> bool:
+        """Whether this run may keep one more clone."""
+        return self._background.call(self._has_room_to_keep())
+
+    def keep(self, name: str, test: str) -> None:
+        """Let a clone outlive the run, for the failure of `test`."""
+        self._background.call(self._keep(name, test))
+
     def drop(self, name: str) -> None:
         """Drop a clone after its test, without waiting for it."""
         self._dropping = [drop for drop in self._dropping if not drop.done()]
@@ -119,6 +128,14 @@ class SpareClones:
     async def _execute(self, database: str, sql: str) -> None:
         async with session(self._address, database) as connection:
             await connection.execute(sql)
+
+    async def _has_room_to_keep(self) -> bool:
+        async with self._creating.in_use() as connection:
+            return await has_room(connection, self._source.run_id)
+
+    async def _keep(self, name: str, test: str) -> None:
+        async with self._creating.in_use() as connection:
+            await keep(connection, name, self._source.run_id, test)
 
     async def _drop(self, name: str) -> None:
         async with self._removing.in_use() as connection:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pytest_savepoint.servers.account import Account
 
-__all__ = ["Binaries", "embedded_binaries", "system_binaries"]
+__all__ = ["Binaries", "client_program", "embedded_binaries", "system_binaries"]
 
 _SUFFIX = ".exe" if os.name == "nt" else ""
 
@@ -99,6 +99,21 @@ def embedded_binaries() -> list[Binaries]:
     return sorted(found, key=lambda binaries: -binaries.major)
 
 
+def client_program(name: str, *, at_least: int = 0) -> Path | None:
+    """A program such as pg_dump, of the oldest PostgreSQL on this machine that serves; None when there is none.
+
+    :param at_least: the major version of the server, since a program speaks with older servers only.
+    """
+    top = Path(Path.cwd().anchor)
+    on_path = shutil.which(name)
+    folders = [folder for place in _PLACES for folder in top.glob(place)]
+    folders += [binaries.folder for binaries in embedded_binaries()]
+    folders += [Path(on_path).resolve().parent] if on_path else []
+    programs = {folder / f"{name}{_SUFFIX}": _major(folder, name) for folder in folders}
+    fitting = [(major, path) for path, major in programs.items() if path.is_file() and major and major >= at_least]
+    return min(fitting)[1] if fitting else None
+
+
 def _folder_on_path() -> list[Path]:
     postgres = shutil.which("postgres")
     if postgres:
@@ -113,14 +128,14 @@ def _is_complete(folder: Path) -> bool:
     return all((folder / f"{name}{_SUFFIX}").is_file() for name in ("postgres", "initdb"))
 
 
-def _major(folder: Path) -> int | None:
+def _major(folder: Path, program: str = "postgres") -> int | None:
     # The folder's name saves starting a program; only where it says nothing is the program asked.
     named = re.search(r"(?:^|@|-)(\d{2})$", folder.parent.name)
     if named:
         return int(named[1])
     try:
         answer = subprocess.run(
-            [folder / f"postgres{_SUFFIX}", "--version"], capture_output=True, text=True, check=False, timeout=10
+            [folder / f"{program}{_SUFFIX}", "--version"], capture_output=True, text=True, check=False, timeout=10
         )
     except OSError:
         return None

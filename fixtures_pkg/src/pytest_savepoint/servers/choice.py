@@ -15,22 +15,21 @@ from pytest_savepoint.settings import Settings
 __all__ = ["start_server"]
 
 
-def start_server(settings: Settings, *, cache: Path, keep: bool = False) -> Server:
+def start_server(settings: Settings, *, cache: Path) -> Server:
     """Give a server that answers, from the provider that the settings name or that `auto` finds.
 
     :param cache: the folder whose servers are shared; two caches never share one.
-    :param keep: the server lives on after this process, for the next one with the same settings; `clean` ends it.
     :raises ServerError: when no provider is possible, with the reason and the remedy of each.
     :raises GuardError: when the given server must not be used.
     """
     providers = _providers(settings, cache)
     if settings.provider != "auto":
-        return _named(providers[settings.provider], keep=keep)
+        return _named(providers[settings.provider])
     if settings.server_url:
-        return _named(providers["url"], keep=keep, because="server-url is given")
+        return _named(providers["url"], because="server-url is given")
     if settings.postgres_image:
-        return _named(providers["container"], keep=keep, because="postgres-image is given")
-    return _first_possible(providers, keep=keep)
+        return _named(providers["container"], because="postgres-image is given")
+    return _first_possible(providers)
 
 
 def _providers(settings: Settings, cache: Path) -> dict[str, Provider]:
@@ -46,26 +45,26 @@ def _providers(settings: Settings, cache: Path) -> dict[str, Provider]:
     return {provider.name: provider for provider in ordered}
 
 
-def _named(provider: Provider, *, keep: bool, because: str = "") -> Server:
+def _named(provider: Provider, *, because: str = "") -> Server:
     obstacle = provider.obstacle()
     if obstacle:
         raise ServerError(
             f"The provider {provider.name} is not possible: {obstacle}.\n"
             f"To make it possible: {provider.remedy}. Or set provider to auto."
         )
-    server = provider.start(keep=keep)
+    server = provider.start()
     server.reason = f"{server.reason}, because {because or f'provider is {provider.name}'}"
     return server
 
 
-def _first_possible(providers: dict[str, Provider], *, keep: bool) -> Server:
+def _first_possible(providers: dict[str, Provider]) -> Server:
     skipped: dict[str, str] = {}
     for provider in providers.values():
         skipped[provider.name] = provider.obstacle()
         if skipped[provider.name]:
             continue
         try:
-            server = provider.start(keep=keep)
+            server = provider.start()
         except ServerError as error:
             skipped[provider.name] = str(error)
             continue

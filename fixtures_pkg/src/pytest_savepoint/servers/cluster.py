@@ -54,6 +54,10 @@ class Cluster(Postmaster):
         self.remove()
         return self._start(deadline)
 
+    def keep(self) -> None:
+        """Let it run on when nobody uses it any more."""
+        self._account.write(self.folder / "kept", "")
+
     def _was_cut_off_by_a_reboot(self) -> bool:
         try:
             same_boot = (self.folder / "boot").read_text() == _boot()

@@ -21,7 +21,7 @@ from pytest_savepoint.servers.readiness import NotReadyError, version_when_ready
 from pytest_savepoint.servers.tuning import tuned_for_tests
 from pytest_savepoint.settings import Settings
 
-__all__ = ["ContainerProvider", "kept_notes", "lease_of", "our_containers", "remove_container"]
+__all__ = ["ContainerProvider", "kept_notes", "lease_of", "our_containers", "read_note", "remove_container"]
 
 _NEWEST = "18"
 _PAUSE = 0.1
@@ -76,13 +76,19 @@ def kept_notes(cache: Path) -> list[Path]:
     return list((cache / "containers").glob("*.kept"))
 
 
+def read_note(note: Path) -> tuple[str, Secret]:
+    """The name of a kept container, and its password."""
+    kept = json.loads(note.read_text(encoding="utf-8"))
+    return kept["container"], Secret(kept["password"])
+
+
 def _cache_mark(cache: Path) -> str:
     return hashlib.sha256(str(cache).encode()).hexdigest()[:16]
 
 
 @dataclass
 class ContainerServer:
-    """A server in a container of ours, removed when its run ends, unless it is kept."""
+    """A server in a container of ours, removed when its run ends, unless somebody keeps it."""
 
     provider: str
     reason: str
@@ -90,13 +96,18 @@ class ContainerServer:
     address: Address
     _container: str = field(repr=False)
     _lease: FileLock = field(repr=False)
-    _kept: bool = field(repr=False)
+    _note: Path = field(repr=False)
 
     def log_tail(self, lines: int = 40) -> str:
         return _log_tail(self._container, lines)
 
+    def keep(self) -> None:
+        file = os.open(self._note, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(file, "w", encoding="utf-8") as note:
+            json.dump({"container": self._container, "password": self.address.password.reveal()}, note)
+
     def stop(self) -> None:
-        if not self._kept:
+        if not self._note.exists():
             remove_container(self._container)
             self._lease.remove()
         self._lease.release()
@@ -124,15 +135,14 @@ class ContainerProvider:
             return f"the Docker engine does not answer ({error})"
         return ""
 
-    def start(self, *, keep: bool) -> ContainerServer:
-        kept = self._kept_note()
-        if kept.exists():
-            server = self._attach(kept)
+    def start(self) -> ContainerServer:
+        for note in (self._cache / "containers").glob(f"{self._mark}-*.kept"):
+            server = self._attach(note)
             if server:
                 return server
-        return self._run(keep=keep)
+        return self._run()
 
-    def _run(self, *, keep: bool) -> ContainerServer:
+    def _run(self) -> ContainerServer:
         self._pull_if_missing()
         name = f"savepoint-{secrets.token_hex(4)}"
         lease = lease_of(self._cache, name)
@@ -141,15 +151,12 @@ class ContainerProvider:
         password = Secret(secrets.token_hex(16))
         try:
             self._docker_run(name, password)
-            server = self._wait(name, password, lease, kept=keep)
+            return self._wait(name, password, lease)
         except BaseException:
             remove_container(name)
             lease.remove()
             lease.release()
             raise
-        if keep:
-            self._write_note(name, password)
-        return server
 
     def _docker_run(self, name: str, password: Secret) -> None:
         tuning = [f"{key}={value}" for key, value in tuned_for_tests(self._settings.postgres_settings).items()]
@@ -166,7 +173,7 @@ class ContainerProvider:
             environ={"POSTGRES_PASSWORD": password.reveal()},
         )  # fmt: skip
 
-    def _wait(self, name: str, password: Secret, lease: FileLock, *, kept: bool) -> ContainerServer:
+    def _wait(self, name: str, password: Secret, lease: FileLock) -> ContainerServer:
         timeout = self._settings.server_timeout
         try:
             host, _, port = docker("port", name, "5432/tcp").splitlines()[0].rpartition(":")
@@ -179,7 +186,8 @@ class ContainerProvider:
                 "Look at postgres-image and postgres-settings; set server-timeout for a slow machine."
             ) from fault
         reason = f"a container of {self._image}"
-        return ContainerServer("container", reason, version, address, name, lease, kept)
+        note = self._cache / "containers" / f"{self._mark}-{name}.kept"
+        return ContainerServer("container", reason, version, address, name, lease, note)
 
     def _pull_if_missing(self) -> None:
         try:
@@ -193,23 +201,19 @@ class ContainerProvider:
                     "Set postgres-image to an image that is there, or provider to system or embedded."
                 ) from error
 
-    def _kept_note(self) -> Path:
+    @property
+    def _mark(self) -> str:
         wanted = f"{self._image} {sorted(self._settings.postgres_settings.items())}"
-        return self._cache / "containers" / f"{hashlib.sha256(wanted.encode()).hexdigest()[:16]}.kept"
-
-    def _write_note(self, name: str, password: Secret) -> None:
-        file = os.open(self._kept_note(), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(file, "w", encoding="utf-8") as note:
-            json.dump({"container": name, "password": password.reveal()}, note)
+        return hashlib.sha256(wanted.encode()).hexdigest()[:16]
 
     def _attach(self, note: Path) -> ContainerServer | None:
-        kept = json.loads(note.read_text(encoding="utf-8"))
-        lease = lease_of(self._cache, kept["container"])
-        if not lease.acquire(shared=True) or not _is_running(kept["container"]):
+        name, password = read_note(note)
+        lease = lease_of(self._cache, name)
+        if not lease.acquire(shared=True) or not _is_running(name):
             lease.release()
             note.unlink(missing_ok=True)
             return None
-        return self._wait(kept["container"], Secret(kept["password"]), lease, kept=True)
+        return self._wait(name, password, lease)
 
 
 def _is_running(name: str) -> bool:

@@ -30,6 +30,9 @@ class GivenServer:
     def log_tail(self, lines: int = 40) -> str:  # noqa: ARG002
         return ""
 
+    def keep(self) -> None:
+        """It was there before us and stays."""
+
     def stop(self) -> None:
         """It was there before us and stays."""
 
@@ -46,7 +49,7 @@ class UrlProvider:
     def obstacle(self) -> str:
         return "" if self._settings.server_url else "server-url is empty"
 
-    def start(self, *, keep: bool) -> GivenServer:  # noqa: ARG002
+    def start(self) -> GivenServer:
         address = parse_server_url(self._settings.server_url)
         self._refuse_foreign_host(address)
         try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pytest_savepoint.address import Address
 from pytest_savepoint.errors import ServerError
-from pytest_savepoint.servers.container import kept_notes, lease_of, our_containers, remove_container
+from pytest_savepoint.servers.container import kept_notes, lease_of, our_containers, read_note, remove_container
 from pytest_savepoint.servers.local import Turn, Users
 from pytest_savepoint.servers.place import all_places
 from pytest_savepoint.servers.postmaster import Postmaster
@@ -28,12 +28,13 @@ def living_servers(cache: Path) -> Iterator[Address]:
             yield running.address
 
 
-def remove_idle_servers(cache: Path, *, timeout: float) -> list[str]:
+def remove_idle_servers(cache: Path, *, timeout: float, kept: bool) -> list[str]:
     """Stop the local servers of this cache that no run uses, remove their folders, and give their paths.
 
     :param timeout: seconds to wait for a run that is just starting or stopping one.
+    :param kept: also those that are kept.
     """
-    removed = [str(folder) for folder in _server_folders(cache) if _remove(folder, timeout)]
+    removed = [str(folder) for folder in _server_folders(cache) if _remove(folder, timeout, kept=kept)]
     for place in all_places(cache):
         if place.is_dir() and not any(place.glob("*.turn")):
             for copy in place.glob("binaries-*"):
@@ -44,14 +45,15 @@ def remove_idle_servers(cache: Path, *, timeout: float) -> list[str]:
     return removed
 
 
-def _remove(folder: Path, timeout: float) -> bool:
+def _remove(folder: Path, timeout: float, *, kept: bool) -> bool:
     turn, users = Turn(folder), Users(folder)
     if not turn.acquire(timeout=timeout):
         return False
     try:
-        if not users.acquire():
+        postmaster = Postmaster(folder)
+        if not users.acquire() or (postmaster.is_kept and not kept):
             return False
-        Postmaster(folder).remove()
+        postmaster.remove()
         users.remove()
         turn.remove()
     finally:
@@ -67,9 +69,10 @@ def _server_folders(cache: Path) -> list[Path]:
     return [lock.with_suffix("") for lock in locks]
 
 
-def remove_idle_containers(cache: Path) -> list[str]:
+def remove_idle_containers(cache: Path, *, kept: bool) -> list[str]:
     """Remove the containers of this cache whose owner lives no more, and give their names.
 
+    :param kept: also those that are kept.
     :raises ServerError: when there should be some, and docker does not answer.
     """
     if shutil.which("docker") is None:
@@ -80,8 +83,11 @@ def remove_idle_containers(cache: Path) -> list[str]:
         if any(kept_notes(cache)):
             raise
         return []
+    spared = set() if kept else {read_note(note)[0] for note in kept_notes(cache)}
     removed = []
     for name in names:
+        if name in spared:
+            continue
         lease = lease_of(cache, name)
         if not lease.acquire():
             continue

@@ -38,7 +38,7 @@ class Users(FileLock):
 
 @dataclass
 class LocalServer:
-    """A server that ends when its last run leaves, unless it is kept."""
+    """A server that ends when its last run leaves, unless somebody keeps it."""
 
     provider: str
     reason: str
@@ -51,6 +51,9 @@ class LocalServer:
     def log_tail(self, lines: int = 40) -> str:
         return self._cluster.log_tail(lines)
 
+    def keep(self) -> None:
+        self._cluster.keep()
+
     def stop(self) -> None:
         turn = Turn(self._cluster.folder)
         if not turn.acquire(timeout=self._timeout):
@@ -59,7 +62,7 @@ class LocalServer:
         try:
             self._users.release()
             last = Users(self._cluster.folder)
-            if not (self._cluster.folder / "kept").exists() and last.acquire():
+            if not self._cluster.is_kept and last.acquire():
                 self._cluster.stop()
                 last.release()
         finally:
@@ -93,7 +96,7 @@ class LocalProvider:
             return f"postgres-version is {self._settings.postgres_version}, and only {majors} was found"
         return ""
 
-    def start(self, *, keep: bool) -> LocalServer:
+    def start(self) -> LocalServer:
         account = server_account()
         place = server_place(self._cache, account)
         chosen = self._wanted()[0]
@@ -109,8 +112,6 @@ class LocalProvider:
             users.acquire(shared=True, timeout=timeout)
             cluster = self._cluster(folder, chosen, account)
             running = cluster.serve(timeout=timeout)
-            if keep:
-                account.write(folder / "kept", "")
         except BaseException:
             users.release()
             raise

@@ -48,6 +48,11 @@ class Postmaster:
         except NotReadyError:
             return None
 
+    @property
+    def is_kept(self) -> bool:
+        """It is to run although nobody uses it, because somebody wants to look at what is on it."""
+        return (self.folder / "kept").exists()
+
     def stop(self) -> None:
         """Stop postgres and wait until it has ended; harmless when it does not run."""
         for kill, seconds in ((signal.SIGINT, 10), (signal.SIGQUIT, 5), (signal.SIGKILL, 5)):

@@ -21,8 +21,12 @@ class Server(Protocol):
         """The last lines of the server's log; empty when the log is not ours to read."""
         ...
 
+    def keep(self) -> None:
+        """Let the server live on when nobody uses it any more, for what is on it; `clean` with `kept` ends it."""
+        ...
+
     def stop(self) -> None:
-        """Give the server back; it ends when nobody else uses it."""
+        """Give the server back; it ends when nobody else uses it, unless it is kept."""
         ...
 
 
@@ -37,10 +41,9 @@ class Provider(Protocol):
         """Why this provider is not possible here; empty when it is."""
         ...
 
-    def start(self, *, keep: bool) -> Server:
+    def start(self) -> Server:
         """Give a server that answers.
 
-        :param keep: the server lives on after this process; `clean` ends it.
         :raises ServerError: when it did not answer in time, with the end of its log.
         :raises GuardError: when it must not be used.
         """

@@ -1,0 +1,52 @@
+"""Repeats a test that failed in a clone of its own, which stays, and says on the test's report where that is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import pytest
+from _pytest._code.code import ExceptionRepr
+from _pytest.runner import runtestprotocol
+
+from pytest_savepoint.cache import cache_directory
+from pytest_savepoint.databases.kept import KeptDatabase
+from pytest_savepoint.worker import Worker
+
+__all__ = ["KEPT", "repeat_and_keep"]
+
+KEPT = "savepoint_kept"
+"""The attribute of a report that describes the database in which its test was repeated."""
+
+_ISOLATING = "_savepoint_isolation"
+
+
+def repeat_and_keep(
+    item: pytest.Item, nextitem: pytest.Item | None, reports: Sequence[pytest.TestReport], worker: Worker
+) -> None:
+    """Repeat a test that failed, and add to its first failed report which database that left, and whether it passed there.
+
+    A run keeps ten; further tests are not repeated.
+    """
+    failed = next((report for report in reports if report.failed), None)
+    if failed is None or _ISOLATING not in getattr(item, "fixturenames", ()) or not worker.has_room_to_keep():
+        return
+    with worker.keeping_clone():
+        again = runtestprotocol(item, nextitem=nextitem, log=False)
+    if worker.kept is None:  # it failed before it had a database
+        return
+    kept = KeptDatabase.at(worker.address, worker.kept.name, cache_directory(os.environ))
+    passed = not any(report.failed for report in again)
+    vars(failed)[KEPT] = {**asdict(kept), "passed": passed}
+    _show(failed, kept, passed=passed)
+
+
+def _show(failed: pytest.TestReport, kept: KeptDatabase, *, passed: bool) -> None:
+    became = "It passed there: the isolation, or chance, has a part in its failure." if passed else "It failed there, too."
+    title, text = "savepoint: kept database", f"The test was repeated in {kept.url}. {became}\n{kept.command}"
+    if isinstance(failed.longrepr, ExceptionRepr):
+        # Beside the traceback, so that it is seen whatever of the output is shown.
+        failed.longrepr.addsection(title, text)
+    else:
+        failed.sections.append((title, text))
