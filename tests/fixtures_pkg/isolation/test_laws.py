@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from pgbouncer import pgbouncer
+from pytest_savepoint.servers import start_server
+from pytest_savepoint.settings import read_settings
 
 LAWS = 35
 ASYNCPG_LAWS = 2
@@ -37,6 +40,15 @@ def test_laws_hold_with(way, run_suite):
 def test_laws_hold_with_psycopg(run_suite):
     result = run_suite("laws", "--ignore=test_asyncpg_laws.py", "-o", "asyncio_mode=auto", LAWS_DRIVER="psycopg", DATABASE_URL="postgresql+psycopg://")
     assert f"{LAWS} passed" in result.stdout, result.stdout + result.stderr
+
+
+@pytest.mark.e2e
+def test_laws_hold_through_a_pooler_of_sessions(run_suite, tmp_path):
+    server = start_server(read_settings(tmp_path, environ={}), cache=tmp_path / "cache")
+    with pgbouncer(server.address, tmp_path, mode="session") as url:
+        result = run_suite("laws", "-o", "asyncio_mode=auto", SAVEPOINT_SERVER_URL=url)
+    server.stop()
+    assert f"{LAWS + ASYNCPG_LAWS} passed" in result.stdout, result.stdout + result.stderr
 
 
 WAYS_TO_UNDO = ("savepoint", "rows", "clone")

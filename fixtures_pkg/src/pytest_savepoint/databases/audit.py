@@ -20,8 +20,8 @@ CHANNEL = "savepoint"
 LISTEN = f"LISTEN {CHANNEL}"
 OF_THE_SANDBOX = "SET savepoint.connection = 'sandbox'"
 """What a connection says whose changes are undone; they are not told."""
-OF_A_TEST = {"savepoint.connection": "test"}
-"""The server settings of a connection of this process in a test that commits for real."""
+OF_A_TEST = "SET savepoint.connection = 'test'"
+"""What a connection of this process says in a test that commits for real; a pooler would refuse it at start-up."""
 
 _SHOWN = 600
 

@@ -15,15 +15,21 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 __all__ = ["Connection", "connect", "session"]
 
-_NO_LIMITS = {"statement_timeout": "0", "lock_timeout": "0", "idle_session_timeout": "0"}
+# Said afterwards and not at start-up, where a pooler refuses settings that it does not know.
+_NO_LIMITS = "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_session_timeout = 0"
 
 
 async def connect(address: Address, database: str = MAINTENANCE_DATABASE) -> Connection:
     """A connection that no timeout of the role ends."""
-    return await asyncpg.connect(
-        **address.connect_arguments(database),
-        server_settings={"application_name": "savepoint", **_NO_LIMITS},
+    connection = await asyncpg.connect(
+        **address.connect_arguments(database), server_settings={"application_name": "savepoint"}
     )
+    try:
+        await connection.execute(_NO_LIMITS)
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ __all__ = ["IdleWires"]
 
 _MOST = 8
 # What a new connection would not have; prepared statements stay, since nobody sees them.
-_LIKE_NEW = "ROLLBACK; RESET ALL; SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; DISCARD TEMP"
+_LIKE_NEW = f"ROLLBACK; RESET ALL; SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; DISCARD TEMP; {OF_A_TEST}"
 
 
 class IdleWires:
@@ -34,8 +34,7 @@ class IdleWires:
             wire = idle.pop()
             if wire.is_open:
                 return wire
-        settings = {**(arguments.get("server_settings") or {}), **OF_A_TEST}
-        return await AsyncpgWire.open({**arguments, "database": self._database(), "server_settings": settings})
+        return await AsyncpgWire.open({**arguments, "database": self._database()}, first_words=OF_A_TEST)
 
     def give_back(self, wire: AsyncpgWire, arguments: dict[str, Any]) -> None:
         """Keep a connection for the next taker; no statement is under way on it."""

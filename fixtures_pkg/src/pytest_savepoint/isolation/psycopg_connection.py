@@ -134,7 +134,7 @@ class SharedAsyncConnection(psycopg.AsyncConnection[Any]):
             wire = await sandbox.open_wire("psycopg")
             assert isinstance(wire, PsycopgWire), "opened for this driver"
             return cls(sandbox, wire.pgconn, target)
-        real = await psycopg.AsyncConnection.connect(**_of_a_test(target()))
+        real = await _connect(target())
         shared = cls(sandbox, real.pgconn, target)
         shared._real = real
         return shared
@@ -187,7 +187,7 @@ class SharedAsyncConnection(psycopg.AsyncConnection[Any]):
 
     async def _use_real_connection(self) -> None:
         if self._real is None or self._real.closed:
-            self._real = await psycopg.AsyncConnection.connect(**_of_a_test(self._target()))
+            self._real = await _connect(self._target())
         self.pgconn, self._prepared = self._real.pgconn, self._real._prepared
 
     async def commit(self) -> None:
@@ -252,9 +252,10 @@ class SharedAsyncConnection(psycopg.AsyncConnection[Any]):
             await self._real.close()
 
 
-def _of_a_test(parameters: dict[str, Any]) -> dict[str, Any]:
-    settings = " ".join(f"-c {name}={value}" for name, value in OF_A_TEST.items())
-    return {**parameters, "options": f"{parameters.get('options') or ''} {settings}".strip()}
+async def _connect(parameters: dict[str, Any]) -> psycopg.AsyncConnection[Any]:
+    connection = await psycopg.AsyncConnection.connect(**parameters)
+    connection.pgconn.exec_(OF_A_TEST.encode())
+    return connection
 
 
 def _text(query: Any, connection: SharedAsyncConnection) -> str:

@@ -12,6 +12,7 @@ from pytest_savepoint.address import MAINTENANCE_DATABASE, Address
 from pytest_savepoint.background import Background
 from pytest_savepoint.errors import GuardError, ServerError
 from pytest_savepoint.secret import Secret
+from pytest_savepoint.servers.pooler import refuse_useless_pooler
 from pytest_savepoint.servers.readiness import NotReadyError, version_when_ready
 from pytest_savepoint.settings import Settings
 
@@ -62,6 +63,10 @@ class UrlProvider:
                 "Check host, port, user and password in SAVEPOINT_SERVER_URL; set server-timeout for a slow server."
             ) from error
         with Background() as background:
+            try:
+                background.call(refuse_useless_pooler(address))
+            except asyncpg.PostgresError as error:
+                raise ServerError(f"The server of server-url at {address.shown()} is of no use: {error}.") from error
             background.call(_refuse_weak_role(address))
         self._refuse_other_version(address, version)
         return GivenServer("url", f"the given server at {address.shown()}", version, address)
