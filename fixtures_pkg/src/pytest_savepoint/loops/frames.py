@@ -38,11 +38,16 @@ def walk(frame: FrameType | None) -> Iterator[FrameType]:
     parent = greenlets.getcurrent().parent if greenlets is not None else None
     while frame is not None:
         yield frame
-        if frame.f_code.co_name == "from_call" and frame.f_code.co_filename.endswith(_PYTESTS_RUNNER):
+        if _calls_for_pytest(frame.f_code):
             return
         frame = frame.f_back
         if frame is None and parent is not None:
             frame, parent = parent.gr_frame, parent.parent
+
+
+def _calls_for_pytest(code: CodeType) -> bool:
+    """Whether this is where pytest calls a test, a fixture or a module's import."""
+    return code.co_name == "from_call" and code.co_filename.endswith(_PYTESTS_RUNNER)
 
 
 class Caller:
@@ -53,7 +58,7 @@ class Caller:
 
     def __init__(self, root: Path) -> None:
         self._root = str(root) + os.sep
-        self._known: dict[str, bool] = {}
+        self._known: dict[str, bool | None] = {}
         self._folders: dict[str, str] = {}
         self._sources: dict[tuple[str, int], list[str]] = {}
         # By the code's id, because all of a code object is read to hash it; each is kept, so that the id stays its own.
@@ -64,11 +69,12 @@ class Caller:
 
     def owns(self, filename: str) -> bool:
         """Whether a source file is the caller's and not a library's, pytest's or ours."""
-        try:
-            return self._known[filename]
-        except KeyError:
-            owned = self._known[filename] = self._decide(filename)
-            return owned
+        owned = self._known.get(filename)
+        if owned is None:
+            owned = self._decide(filename)
+            # A walk passes over the files with False without another look, and has to notice where pytest begins.
+            self._known[filename] = None if filename.endswith(_PYTESTS_RUNNER) else owned
+        return owned
 
     def _decide(self, filename: str) -> bool:
         if filename.startswith("<") or not filename.endswith(".py"):
@@ -141,21 +147,19 @@ class Caller:
     def _collect(self, frame: FrameType | None, limit: int) -> tuple[list[Fact], Fact | None]:
         sites: list[Fact] = []
         fixture = None
-        known, test = self._known, self.test
+        known = self._known.get
         while frame is not None:
             code = frame.f_code
-            filename = code.co_filename
-            owned = known.get(filename)
-            if owned or (owned is None and self.owns(filename)):
-                if len(sites) < limit:
-                    sites.append(self._site(frame, code))
-                if code is test:
+            # Almost every frame is a library's, so that these few steps are what a walk costs.
+            if known(code.co_filename) is not False:
+                if self.owns(code.co_filename):
+                    if len(sites) < limit:
+                        sites.append(self._site(frame, code))
+                    fixture = fixture or self.registered(code)
+                    if code is self.test or (fixture is not None and len(sites) >= limit):
+                        break
+                elif _calls_for_pytest(code):
                     break
-                fixture = fixture or self.registered(code)
-                if fixture is not None and len(sites) >= limit:
-                    break
-            elif code.co_name == "from_call" and filename.endswith(_PYTESTS_RUNNER):
-                break
             frame = frame.f_back
         return sites, fixture
 
