@@ -125,7 +125,7 @@ def _read(arguments: Sequence[str], environ: Mapping[str, str]) -> _Command:
     """
     own, pytest_arguments = _split(arguments)
     own, faults = _without_unknown(own)
-    options, surplus = _parser().parse_known_args(own)
+    options, surplus = _parser(own).parse_known_args(own)
     faults += [f"{each!r} is one argument too many; the project's folder is the only one." for each in surplus]
     project = Path(options.project).absolute()
     if not project.is_dir():
@@ -180,11 +180,14 @@ class _Parser(argparse.ArgumentParser):
         raise SettingsError(f"{message}.")
 
 
-def _parser() -> _Parser:
+def _parser(arguments: Sequence[str]) -> _Parser:
+    """The parser of a command line; a verb that is not in it has only its summary, because options are many."""
     parser = _Parser(prog="savepoint", description="Test async Python on real PostgreSQL.", allow_abbrev=False)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for verb, summary in VERBS.items():
         of_verb = verbs.add_parser(verb, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", allow_abbrev=False)
+        if verb not in arguments:
+            continue
         of_verb.set_defaults(project=".", folders=(), shards=None, shard_time=_SHARD_SECONDS, budget=_BUDGET, artifact="", kept=False, format="")
         if verb == "merge":
             of_verb.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="the report folder of a shard")

@@ -6,16 +6,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
-from rich.console import Console
-from rich.live import Live
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+if TYPE_CHECKING:
+    from savepoint_ci.suite.tally import Tally
 
-from savepoint_ci.suite.tally import Tally
-
-__all__ = ["Display", "LiveDisplay", "PlainDisplay", "choose_display"]
+__all__ = ["Display", "PlainDisplay", "choose_display", "note"]
 
 SECONDS_BETWEEN_LINES = 10.0
 PART_BETWEEN_LINES = 0.1
@@ -37,8 +33,11 @@ class Display(Protocol):
 
 def choose_display(stream: TextIO = sys.stdout) -> Display:
     """A live view when the stream is a terminal that can draw, a plain log otherwise."""
-    console = Console(file=stream, highlight=False)
-    return LiveDisplay(console) if console.is_terminal and not console.is_dumb_terminal else PlainDisplay(stream)
+    if not stream.isatty():
+        return PlainDisplay(stream)
+    from savepoint_ci.live_display import live_display  # noqa: PLC0415 - drawing is a third of the start of a step
+
+    return live_display(stream) or PlainDisplay(stream)
 
 
 class PlainDisplay:
@@ -70,49 +69,11 @@ class PlainDisplay:
         is_last = part == 1 and self._last_part < 1
         if tally.done and (is_due or is_last):
             self._last_line, self._last_part = now, part
-            self.say(f"  {tally.done} of {tally.total} tests done, {_note(tally)}")
+            self.say(f"  {tally.done} of {tally.total} tests done, {note(tally)}")
 
 
-class LiveDisplay:
-    """One line that moves: phase, tests done of all, failures, elapsed and time left."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._progress: Progress | None = None
-        self._task: TaskID | None = None
-        self._failures_shown = 0
-
-    def say(self, text: str) -> None:
-        self._console.print(text, markup=False, soft_wrap=True)
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        start = time.monotonic()
-        columns = (
-            TextColumn("[bold]{task.description}"),
-            BarColumn(bar_width=30),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
-            TimeElapsedColumn(),
-        )
-        self._progress = Progress(*columns)
-        self._task = self._progress.add_task(name, total=None, note="")
-        try:
-            with Live(self._progress, console=self._console, transient=True, refresh_per_second=8):
-                yield
-        finally:
-            self._progress = None
-        self._console.print(f"[green]✓[/] {escape(name)} [dim]{time.monotonic() - start:.1f} s")
-
-    def tests(self, tally: Tally) -> None:
-        for failure in tally.failures[self._failures_shown :]:
-            self.say(f"failed: {failure}")
-        self._failures_shown = len(tally.failures)
-        if self._progress is not None and self._task is not None and tally.total:
-            self._progress.update(self._task, completed=tally.done, total=tally.total, note=_note(tally))
-
-
-def _note(tally: Tally) -> str:
+def note(tally: Tally) -> str:
+    """How many failed, and how long the rest will take."""
     left = tally.seconds_left
     return f"{len(tally.failures)} failed" + ("" if left is None else f", about {_duration(left)} left")
 

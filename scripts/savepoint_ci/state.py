@@ -15,22 +15,23 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-import psutil
 
-from savepoint_ci.report.model import Verdict
+__all__ = ["Configured", "Fact", "Failed", "Installed", "Migrated", "Provisioned", "Started", "State", "Tested", "remove_abandoned"]
 
-__all__ = ["Configured", "Failed", "Installed", "Migrated", "Provisioned", "Reran", "Started", "State", "Tested", "remove_abandoned"]
+
+class Fact:
+    """What one step leaves for the next."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Configured:
+class Configured(Fact):
     """The settings of a job as variables, so that its later steps need not be given them again."""
 
     variables: dict[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Started:
+class Started(Fact):
     """The process that starts and holds the server; `created` tells it from a later one with the same number."""
 
     pid: int
@@ -38,7 +39,7 @@ class Started:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Failed:
+class Failed(Fact):
     """The first step that could not do its work, and what it said."""
 
     step: str
@@ -47,7 +48,7 @@ class Failed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Provisioned:
+class Provisioned(Fact):
     """The server of this run, all empty when none is needed; `url` carries the password."""
 
     seconds: float
@@ -58,7 +59,7 @@ class Provisioned:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Installed:
+class Installed(Fact):
     """The interpreter of the caller's environment."""
 
     seconds: float
@@ -66,7 +67,7 @@ class Installed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Migrated:
+class Migrated(Fact):
     """The template as it was when the migrate step had finished."""
 
     seconds: float
@@ -74,7 +75,7 @@ class Migrated:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tested:
+class Tested(Fact):
     """How pytest ended (negative: by that signal; None: not yet) and where its evidence and its output are."""
 
     started: float
@@ -86,17 +87,7 @@ class Tested:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reran:
-    """What reruns proved; what they found about causes is in the evidence that the tests left."""
-
-    seconds: float
-    verdicts: tuple[Verdict, ...] = ()
-    searched: bool = False
-    warnings: tuple[str, ...] = ()
-
-
-Fact = TypeVar("Fact", Configured, Started, Failed, Provisioned, Installed, Migrated, Tested, Reran)
+AnyFact = TypeVar("AnyFact", bound=Fact)
 
 
 class State:
@@ -137,7 +128,7 @@ class State:
         new.write_bytes(msgspec.json.encode(fact))
         new.replace(path)
 
-    def load(self, kind: type[Fact]) -> Fact | None:
+    def load(self, kind: type[AnyFact]) -> AnyFact | None:
         """The fact of this kind, None when no step wrote it."""
         try:
             return msgspec.json.decode(self._path(kind).read_bytes(), type=kind)
@@ -158,6 +149,8 @@ class State:
 
 def remove_abandoned(cache: Path) -> list[str]:
     """Remove the states of runs whose process is gone; return their names."""
+    import psutil  # noqa: PLC0415 - the other steps start without it
+
     removed = []
     for folder in sorted((cache / "state").glob("run-*")):
         pid = folder.name.split("-")[1]

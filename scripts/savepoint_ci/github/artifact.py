@@ -6,10 +6,12 @@ import io
 import struct
 import zipfile
 import zlib
+from typing import TYPE_CHECKING
 
 from pytest_savepoint.errors import SavepointError
 
-from savepoint_ci.github.client import Client
+if TYPE_CHECKING:  # it takes longer to import than most steps do
+    from savepoint_ci.github.client import Client
 
 __all__ = ["ArtifactError", "download_file"]
 

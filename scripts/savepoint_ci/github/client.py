@@ -11,15 +11,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-from pytest_savepoint.errors import SavepointError
 from pytest_savepoint.settings import Secret
 from requests.auth import AuthBase
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
 from urllib3.exceptions import HTTPError
 
+from savepoint_ci.github.errors import GitHubError, UnsureError
 from savepoint_ci.report.text import clean_line, cut
 
-__all__ = ["MAX_REQUESTS", "Client", "GitHubError", "UnsureError", "api_url"]
+__all__ = ["MAX_REQUESTS", "Client", "api_url"]
 
 MAX_REQUESTS = 120
 """The most that one run may ask of the 1,000 requests per hour that a workflow's token has; usually it is 3 or 4."""
@@ -32,18 +32,6 @@ _MAX_BYTES = 32 * 1024 * 1024
 _SECONDARY_LIMIT_SECONDS = 60.0
 _PER_PAGE = 100
 _BACKOFF = wait_random_exponential(multiplier=1, max=20)
-
-
-class GitHubError(SavepointError):
-    """GitHub did not do what was asked; `status` is 0 when there was no answer."""
-
-    def __init__(self, message: str, status: int = 0) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class UnsureError(GitHubError):
-    """A request that creates something went out and its answer did not come back: it may have been done."""
 
 
 class _TryAgainError(Exception):

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from savepoint_ci.github.client import Client, GitHubError, UnsureError
+from savepoint_ci.github.client import Client
+from savepoint_ci.github.errors import GitHubError, UnsureError
 
 __all__ = ["upsert_comment"]
 

@@ -11,23 +11,17 @@ from pytest_savepoint.errors import SavepointError
 from pytest_savepoint.settings import Settings
 
 from savepoint_ci.github.check_run import put_check_run
-from savepoint_ci.github.client import Client, GitHubError, api_url
+from savepoint_ci.github.client import Client, api_url
 from savepoint_ci.github.code_scanning import send_findings
 from savepoint_ci.github.comment import upsert_comment
+from savepoint_ci.github.errors import GitHubError
 from savepoint_ci.github.event import Event, read_event
+from savepoint_ci.github.names import comment_key, repository_url, run_url
 from savepoint_ci.github.tested_run import fetch_report
 from savepoint_ci.report.markdown import COMMENT_BYTES, comment_body, comment_marker
 from savepoint_ci.report.model import Report
 
-__all__ = [
-    "Publication",
-    "comment_key",
-    "publish",
-    "publish_check_run",
-    "publish_findings",
-    "publish_tested_run",
-    "run_url",
-]
+__all__ = ["Publication", "publish", "publish_check_run", "publish_findings", "publish_tested_run"]
 
 _BODY_BYTES = (COMMENT_BYTES, COMMENT_BYTES // 2, 4_000)
 _REFUSALS = (401, 403, 404)
@@ -123,7 +117,7 @@ def publish_findings(
             commit, ref = event.head_sha, f"refs/pull/{event.pull_request}/head"
         client = make_client(api_url(environ), settings.github_token)
         send_findings(client, event.repository, log, commit=commit, ref=ref)
-        return Publication("code scanning", url=f"{_repository_url(environ)}/security/code-scanning")
+        return Publication("code scanning", url=f"{repository_url(environ)}/security/code-scanning")
 
     return _without_failing(send, environ, needed="security-events: write", asked=True)
 
@@ -175,24 +169,6 @@ def _without_failing(
     except Exception as error:  # noqa: BLE001 - an answer may lack anything
         reason = f"GitHub's answer could not be used ({type(error).__name__})"
         return Publication("summary only", reason=reason, unexpected=True)
-
-
-def comment_key(settings: Settings, environ: Mapping[str, str]) -> str:
-    """Return what tells this job's comment apart from those of other jobs on the same pull request."""
-    job = f"{environ.get('GITHUB_WORKFLOW', '')}/{environ.get('GITHUB_JOB', '')}".strip("/")
-    return settings.comment_key or job or "default"
-
-
-def run_url(environ: Mapping[str, str], run_id: int = 0) -> str:
-    """Return the page of this workflow run or of another, empty outside GitHub Actions."""
-    run = str(run_id or environ.get("GITHUB_RUN_ID", ""))
-    if not run.isdigit():
-        return ""
-    return f"{_repository_url(environ)}/actions/runs/{run}"
-
-
-def _repository_url(environ: Mapping[str, str]) -> str:
-    return f"{environ.get('GITHUB_SERVER_URL', 'https://github.com')}/{environ.get('GITHUB_REPOSITORY', '')}"
 
 
 def _reason_for_none(event: Event, settings: Settings, environ: Mapping[str, str]) -> str:

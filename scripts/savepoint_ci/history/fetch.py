@@ -7,11 +7,13 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from savepoint_ci.github.artifact import ArtifactError, download_file
-from savepoint_ci.github.client import Client
 from savepoint_ci.history.model import HISTORY_BYTES, HistoryError, parse_history
+
+if TYPE_CHECKING:
+    from savepoint_ci.github.client import Client
 
 __all__ = ["HISTORY_FILE", "Fetched", "artifact_name", "fetch_history"]
 

@@ -16,10 +16,11 @@ from savepoint_ci.rerun.changed import changed_tests
 from savepoint_ci.rerun.laboratory import Laboratory
 from savepoint_ci.rerun.prepare import command_arguments, prepared
 from savepoint_ci.rerun.ran import read_run
+from savepoint_ci.rerun.reran import Reran
 from savepoint_ci.rerun.result import rewrite_findings, verdicts_of
 from savepoint_ci.rerun.search import Search
 from savepoint_ci.rerun.variation import FILE_ORDER
-from savepoint_ci.state import Reran, Tested
+from savepoint_ci.state import Tested
 
 __all__ = ["Again"]
 

@@ -15,10 +15,11 @@ from savepoint_ci.invocation import Invocation
 from savepoint_ci.rerun.changed import changed_tests
 from savepoint_ci.rerun.laboratory import Laboratory
 from savepoint_ci.rerun.prepare import command_arguments, prepared
+from savepoint_ci.rerun.reran import Reran
 from savepoint_ci.rerun.result import rewrite_findings, verdicts_of
 from savepoint_ci.rerun.search import Search
 from savepoint_ci.rerun.statistics import undetected_rate
-from savepoint_ci.state import Reran, Tested
+from savepoint_ci.state import Tested
 from savepoint_ci.steps.install import callers_python
 from savepoint_ci.steps.provision import wait_for_server
 from savepoint_ci.steps.run import run_steps

@@ -31,7 +31,7 @@ __all__ = [
 
 LAUNCHER = Path(__file__).resolve().parents[2] / "savepoint"
 PULLING_AN_IMAGE = 180.0
-LOOK_EVERY = 0.05
+LOOK_EVERY = 0.02
 STOPPING = 60.0
 HOLDING = 2.0
 
@@ -141,9 +141,11 @@ def let_go(invocation: Invocation) -> None:
     """End the process that holds this job's server; the server ends with it when nobody else uses it."""
     if holder := _holder(invocation):
         holder.terminate()
-        try:
-            holder.wait(STOPPING)
-        except psutil.TimeoutExpired:
+        deadline = time.monotonic() + STOPPING
+        # psutil would wait for a zombie, and the first process of a container may reap none.
+        while _holder(invocation) and time.monotonic() < deadline:
+            time.sleep(LOOK_EVERY)
+        if _holder(invocation):
             holder.kill()
     invocation.state.forget(Started)
 

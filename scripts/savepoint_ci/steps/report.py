@@ -15,7 +15,7 @@ from pathlib import Path
 from pytest_savepoint.settings import Settings
 
 from savepoint_ci.github.event import Event, EventError, read_event
-from savepoint_ci.github.publish import comment_key, run_url
+from savepoint_ci.github.names import comment_key, run_url
 from savepoint_ci.github.runner_files import append_summary, set_output
 from savepoint_ci.history.fetch import artifact_name
 from savepoint_ci.history.keep import known_history, write_history
@@ -32,8 +32,9 @@ from savepoint_ci.report.only_flaky import with_only_flaky
 from savepoint_ci.report.page.render import report_page
 from savepoint_ci.report.sarif import sarif
 from savepoint_ci.report.terminal import terminal_summary
+from savepoint_ci.rerun.reran import Reran
 from savepoint_ci.shards.share import shard_of_run
-from savepoint_ci.state import Failed, Installed, Migrated, Provisioned, Reran, Tested
+from savepoint_ci.state import Failed, Installed, Migrated, Provisioned, Tested
 from savepoint_ci.steps.history import merge_base
 from savepoint_ci.steps.install import callers_python
 from savepoint_ci.steps.verdict import read_report

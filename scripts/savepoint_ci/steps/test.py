@@ -20,8 +20,9 @@ from pytest_savepoint.servers.given import parse_server_url
 from savepoint_ci.invocation import Invocation
 from savepoint_ci.report.text import clean_block
 from savepoint_ci.rerun.failures import Again
+from savepoint_ci.rerun.reran import Reran
 from savepoint_ci.shards.share import select
-from savepoint_ci.state import Failed, Provisioned, Reran, Tested
+from savepoint_ci.state import Failed, Provisioned, Tested
 from savepoint_ci.steps.install import callers_python
 from savepoint_ci.steps.provision import wait_for_server
 from savepoint_ci.suite.command import suite_command, suite_environment

@@ -8,7 +8,8 @@ import time
 import pytest
 from fake_github import REPOSITORY, TOKEN, Fault
 from pytest_savepoint.settings import Secret
-from savepoint_ci.github.client import MAX_REQUESTS, GitHubError, UnsureError
+from savepoint_ci.github.client import MAX_REQUESTS
+from savepoint_ci.github.errors import GitHubError, UnsureError
 
 COMMENTS = f"/repos/{REPOSITORY}/issues/7/comments"
 

@@ -15,7 +15,8 @@ from fake_github import REPOSITORY, TOKEN, FakeGitHub, Fault
 from pytest_savepoint.settings import read_settings
 from report_samples import SAMPLES
 from savepoint_ci.github.client import Client
-from savepoint_ci.github.publish import Publication, comment_key, publish, publish_tested_run, run_url
+from savepoint_ci.github.names import comment_key, run_url
+from savepoint_ci.github.publish import Publication, publish, publish_tested_run
 from savepoint_ci.report.markdown import comment_body
 from savepoint_ci.report.model import Report, report_json
 

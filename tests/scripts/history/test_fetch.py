@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from fake_actions import zipped
 from fake_github import TOKEN, Fault
-from savepoint_ci.github.client import GitHubError
+from savepoint_ci.github.errors import GitHubError
 from savepoint_ci.history.fetch import artifact_name
 from savepoint_ci.history.model import HISTORY_BYTES, parse_history
 

@@ -10,7 +10,7 @@ import pytest
 from fake_actions import zipped
 from fake_github import REPOSITORY, TOKEN, Fault
 from pytest_savepoint.settings import read_settings
-from savepoint_ci.github.publish import comment_key
+from savepoint_ci.github.names import comment_key
 from savepoint_ci.history.fetch import HISTORY_FILE, artifact_name
 from savepoint_ci.history.keep import known_history, write_history
 from savepoint_ci.history.model import History, history_bytes, parse_history
