@@ -7,6 +7,7 @@ for the diagnosis and shows the findings.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from pytest_savepoint.evidence import EvidenceFile, Recorder
 from pytest_savepoint.loops.watch import Watch
 from pytest_savepoint.progress import Progress
-from pytest_savepoint.rerun import Rerun
+from pytest_savepoint.rerun import ClockOfTests, Rerun
 from pytest_savepoint.scribe import HANDED_OVER, Scribe
 from pytest_savepoint.silence_marker import SilenceMarkers
 from pytest_savepoint.told import Told
@@ -30,6 +31,16 @@ def start_watching(config: pytest.Config) -> None:
     if _WATCH not in config.stash:
         watch = config.stash[_WATCH] = Watch(Recorder(), config.rootpath)
         watch.start()
+        # time-machine replaces the same functions, in C.
+        if (moment := Told().clock) and find_spec("time_machine") is None:
+            _shift_clock(config, watch, moment)
+
+
+def _shift_clock(config: pytest.Config, watch: Watch, moment: str) -> None:
+    from pytest_savepoint.clock import Clock  # noqa: PLC0415 # ctypes is for reruns only
+
+    clock = Clock(moment, owns=watch.caller.owns, looked=lambda: watch.recorder.note("clock_looked"))
+    config.pluginmanager.register(ClockOfTests(clock), "savepoint-clock")
 
 
 def observe(config: pytest.Config, isolation: str, *, memory: bool = False) -> None:

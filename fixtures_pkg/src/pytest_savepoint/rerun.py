@@ -1,4 +1,4 @@
-"""What a rerun varies inside pytest: which tests in which order, the seed, and the load on the machine."""
+"""What a rerun varies inside pytest: which tests in which order, the seed, the load on the machine, and the clock."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Generator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,7 +15,10 @@ from pytest_savepoint.evidence import EvidenceFile
 from pytest_savepoint.loops.watch import Watch
 from pytest_savepoint.told import Told
 
-__all__ = ["Rerun"]
+if TYPE_CHECKING:
+    from pytest_savepoint.clock import Clock
+
+__all__ = ["ClockOfTests", "Rerun"]
 
 # Ends by itself when pytest is killed; it says that it has started, since a test may be over sooner than that takes.
 _BURN = """
@@ -92,3 +96,19 @@ class Rerun:
         if scribe is not None and file is not None:
             file.append("facts", facts=scribe.facts)
             file.close()
+
+
+class ClockOfTests:
+    """Lets each test meet the moment that was told; from before the first conftest on, which may look at the clock, too."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        clock.start()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self) -> None:
+        self._clock.begin()
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_unconfigure(self) -> None:
+        self._clock.stop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-__all__ = ["LOAD_VARIABLE", "ORDER_VARIABLE", "SEED_VARIABLE", "Told"]
+__all__ = ["CLOCK_VARIABLE", "LOAD_VARIABLE", "ORDER_VARIABLE", "SEED_VARIABLE", "Told"]
 
 ORDER_VARIABLE = "SAVEPOINT_ORDER"
 """Names a file with one node id a line: these tests run, in this order."""
@@ -16,6 +16,9 @@ SEED_VARIABLE = "SAVEPOINT_SEED"
 LOAD_VARIABLE = "SAVEPOINT_LOAD"
 """The number of processes that keep the processors busy while tests run."""
 
+CLOCK_VARIABLE = "SAVEPOINT_CLOCK"
+"""A local time, ISO 8601: each test passes it while it looks at the clock."""
+
 
 class Told:
     """What the variables say about this run."""
@@ -24,6 +27,7 @@ class Told:
         self.order = environ.get(ORDER_VARIABLE)
         self.seed = environ.get(SEED_VARIABLE)
         self.load = environ.get(LOAD_VARIABLE)
+        self.clock = environ.get(CLOCK_VARIABLE)
 
     def __bool__(self) -> bool:
-        return bool(self.order or self.seed or self.load)
+        return bool(self.order or self.seed or self.load or self.clock)

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
 from typing import Literal
 
 from pytest_savepoint.diagnosis.comparison import met_writes
 
 from savepoint_ci.rerun.laboratory import Laboratory
 from savepoint_ci.rerun.minimize import Undecided, smallest
+from savepoint_ci.rerun.moments import calm, looks_at_clock, moments
 from savepoint_ci.rerun.ran import Ran
 from savepoint_ci.rerun.variation import FILE_ORDER, Variation
 
-__all__ = ["Judged", "Kind", "judge"]
+__all__ = ["Judged", "Kind", "judge", "judge_at_moment"]
 
 Kind = Literal[
     "broken", "flaky", "order-dependent", "loop-dependent", "database-state", "time", "resource", "undecided"
@@ -22,6 +24,8 @@ Kind = Literal[
 
 _CONFIRM = 2
 _MEASURE = 8
+_OFTEN = 4
+"""Tries of a moment among several, so that what fails by chance is hardly ever taken for one."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,17 @@ def judge(
         return undecided
 
 
+def judge_at_moment(laboratory: Laboratory, nodeid: str, moment: Variation) -> Judged | None:
+    """Say whether a test that passes otherwise fails for the moment that the clock passes; None when it does not.
+
+    :param moment: the circumstances of the run in which it failed.
+    """
+    try:
+        return _at_moment(_Case(laboratory, nodeid), moment.of([nodeid]))
+    except Undecided:
+        return None
+
+
 def _judge(case: _Case, seen: Ran, plain: Ran) -> Judged:
     nodeid = case.nodeid
     alone = FILE_ORDER.of([nodeid], "alone")
@@ -151,15 +166,34 @@ def _circumstances(case: _Case, worst: Variation) -> Judged:
     return Judged(case.nodeid, kind, worst, failing=case.last[True], passing=case.last[False])
 
 
+def _at_moment(case: _Case, moment: Variation) -> Judged | None:
+    """Fails each time that the clock passes the moment, and never on a calm day."""
+    ordinary = FILE_ORDER.of([case.nodeid], "alone")
+    if not all(case.fails(moment) and not case.fails(calm(moment)) for _ in range(_OFTEN)) or case.fails(ordinary):
+        return None
+    return Judged(case.nodeid, "time", moment, failing=case.last[True], passing=case.last[False])
+
+
+def _at_some_moment(case: _Case) -> Judged | None:
+    """The first moment that breaks a test which passes now, if one does."""
+    for moment in moments(datetime.now(timezone.utc).replace(tzinfo=None)):
+        alone = moment.of([case.nodeid])
+        if case.fails(alone):
+            return _at_moment(case, alone)
+        if not looks_at_clock(case.last[False]):
+            return None
+    return None
+
+
 def _fails_in_company(case: _Case, seen: Ran) -> Judged:
     nodeid, before = case.nodeid, seen.before(case.nodeid)
     # With other seeds: what fails with one seed only fails by chance, and its command carries the seed.
     same = replace(seen.variation, seed=None, parallel=False).of([*before, nodeid], "same-order")
     if not before or not case.always(same, wanted=True):
-        return _flaky(case, FILE_ORDER.of([nodeid], "alone"), seen=seen)
-    calm = FILE_ORDER.of([*before, nodeid], "same-order")
-    if not same.is_plain and case.fails(calm):
-        same = calm
+        return _at_some_moment(case) or _flaky(case, FILE_ORDER.of([nodeid], "alone"), seen=seen)
+    plain = FILE_ORDER.of([*before, nodeid], "same-order")
+    if not same.is_plain and case.fails(plain):
+        same = plain
     polluters = smallest(
         before,
         lambda tests: case.fails(same.of([*tests, nodeid], "with-polluters")),

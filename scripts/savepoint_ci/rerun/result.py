@@ -62,7 +62,7 @@ def _compared(judged: Judged) -> Compared:
 def verdicts_of(search: Search) -> Iterator[Verdict]:
     """A verdict for each test that was judged."""
     for judged in search.judged:
-        runs = search.outcomes(judged.nodeid)
+        runs = search.outcomes(judged)
         low, high = rate_interval(sum(runs), len(runs))
         yield Verdict(
             nodeid=judged.nodeid,
@@ -89,7 +89,9 @@ def _explanation(judged: Judged, runs: Sequence[bool], low: float, high: float) 
         "database-state": f"It passes alone, and fails after {after}, which commits to a table that it uses.",
         "loop-dependent": "It fails on the event loops that the project gives it, and passes on "
         f"{_LOOPS[judged.passing.variation.loops if judged.passing else '']}.",
-        "time": f"It passes in this machine's time zone, and fails in {judged.worst.zone}.",
+        "time": f"It passes in this machine's time zone, and fails in {judged.worst.zone}."
+        if not judged.worst.clock
+        else f"It passes on a calm day, and fails when its code sees the clock pass {judged.worst.clock} ({judged.worst.name}).",
         "resource": "It passes on a calm machine, and fails while other processes keep the processors busy.",
         "undecided": f"It failed in {share}; the budget ended before it was known what that depends on.",
     }

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from itertools import islice
 
-from savepoint_ci.rerun.judge import Judged, judge
+from savepoint_ci.rerun.judge import Judged, judge, judge_at_moment
 from savepoint_ci.rerun.laboratory import Laboratory
 from savepoint_ci.rerun.minimize import Undecided
+from savepoint_ci.rerun.moments import looks_at_clock, moments
 from savepoint_ci.rerun.plan import ENOUGH, ENOUGH_FOR_CHANGED, HEAD, far_zone, search
 from savepoint_ci.rerun.ran import Ran
 from savepoint_ci.rerun.variation import FILE_ORDER, shell_command
@@ -43,6 +44,7 @@ class Search:
     telling: list[Ran] = field(default_factory=list)
     quiet: int = 0
     complete: bool = False
+    _calm: set[str] = field(default_factory=set)
 
     def suite(
         self, *, seed: int, load: int, first: Callable[[Sequence[str]], Sequence[str]], started: Callable[[], None]
@@ -86,9 +88,14 @@ class Search:
             for ran in head:
                 self.quiet += 1
                 self.examine(ran)
-        for variation in variations:
+        clock = moments(datetime.now(timezone.utc).replace(tzinfo=None))
+        for number, variation in enumerate(variations):
             if self.quiet >= enough or self._knows_all(tests):
                 break
+            if number % 2 == 0 and (moment := next(clock, None)):
+                ran = self.laboratory.run(moment.of(tests))
+                self._examine_at_moment(ran)
+                clock = clock if looks_at_clock(ran) else iter(())
             ran = self.laboratory.run(variation)
             self.quiet += 1
             self.examine(ran)
@@ -112,6 +119,16 @@ class Search:
             hints += [test for test in (*judged.polluters, *judged.setters) if test not in hints]
             self.judged.append(self._with_command(judged))
 
+    def _examine_at_moment(self, seen: Ran) -> None:
+        """Judge what failed only because the clock was shifted; what fails on a calm day too, the shift itself broke."""
+        known = {each.nodeid for each in self.judged} | self._calm
+        for nodeid in (nodeid for nodeid in seen.failures if nodeid not in known):
+            if judged := judge_at_moment(self.laboratory, nodeid, seen.variation):
+                self.judged.append(self._with_command(judged))
+                self.quiet = 0
+            else:
+                self._calm.add(nodeid)
+
     def _with_command(self, judged: Judged) -> Judged:
         """The same with a line for a shell, tried as often as a failure of its rate needs to be seen."""
         processes = self.laboratory.processes(judged.worst)
@@ -120,7 +137,7 @@ class Search:
             return judged
         if judged.kind == "undecided" or shutil.which("sh") is None:
             return replace(judged, command=line)
-        runs = self.outcomes(judged.nodeid)
+        runs = self.outcomes(judged)
         rate = sum(runs) / max(len(runs), 1)
         # What depends on nothing but chance needs several tries; all else fails whenever it is called.
         tries = math.ceil(math.log(0.05) / math.log(1 - rate)) if judged.kind == "flaky" and 0 < rate < 1 else 1
@@ -130,9 +147,10 @@ class Search:
             seen = False
         return replace(judged, command=line, reproduced=seen)
 
-    def outcomes(self, nodeid: str) -> list[bool]:
-        """Whether a test failed, in each run that had it."""
-        return [failed for ran in self.laboratory.runs if (failed := ran.failed(nodeid)) is not None]
+    def outcomes(self, judged: Judged) -> list[bool]:
+        """Whether a test failed, in each run that had it; a shifted clock says something of the tests that it concerns."""
+        runs = (ran for ran in self.laboratory.runs if ran.variation.clock in ("", judged.worst.clock))
+        return [failed for ran in runs if (failed := ran.failed(judged.nodeid)) is not None]
 
 
 def _different_first(failures: dict[str, str]) -> Iterator[str]:

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pytest_savepoint.told import LOAD_VARIABLE, SEED_VARIABLE
+from pytest_savepoint.told import CLOCK_VARIABLE, LOAD_VARIABLE, SEED_VARIABLE
 
 __all__ = ["FILE_ORDER", "Variation", "shell_command"]
 
@@ -20,6 +20,7 @@ class Variation:
     :param seed: of random numbers; None leaves it to chance.
     :param load: processes that keep the processors busy while tests run.
     :param zone: the local time zone; empty leaves it.
+    :param clock: the local time that each test passes; empty leaves the clock alone.
     :param loops: the scope of the event loops of tests and fixtures; empty leaves them.
     :param parallel: with the workers that the project uses otherwise, not in one process.
     """
@@ -29,6 +30,7 @@ class Variation:
     seed: int | None = None
     load: int = 0
     zone: str = ""
+    clock: str = ""
     loops: str = ""
     parallel: bool = False
 
@@ -39,7 +41,7 @@ class Variation:
     @property
     def is_plain(self) -> bool:
         """Whether nothing but the tests and their order differs."""
-        return not (self.load or self.zone or self.loops or self.parallel)
+        return not (self.load or self.zone or self.clock or self.loops or self.parallel)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -51,6 +53,8 @@ class Variation:
             variables[LOAD_VARIABLE] = str(self.load)
         if self.zone:
             variables["TZ"] = self.zone
+        if self.clock:
+            variables[CLOCK_VARIABLE] = self.clock
         return variables
 
     @property

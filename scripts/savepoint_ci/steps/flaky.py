@@ -101,7 +101,7 @@ def _scope(search: Search) -> str:
         return f"{len(search.judged)} of {len(search.plain.tests if search.plain else ())} tests are not stable, by {runs} runs; the search ended {how}"
     rate = undetected_rate(search.quiet)
     return (
-        f"no test failed in {runs} runs in other orders, seeds, zones and under load; one that fails in more than "
+        f"no test failed in {runs} runs in other orders, seeds, zones, times and under load; one that fails in more than "
         f"{rate:.0%} of such runs would have been seen with 95 % probability"
     )
 

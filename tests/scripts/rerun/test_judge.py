@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pytest_savepoint.diagnosis.comparison import Compared, explain
-from savepoint_ci.rerun.judge import Judged, judge
+from savepoint_ci.rerun.judge import Judged, judge, judge_at_moment
 from savepoint_ci.rerun.laboratory import Laboratory
 from savepoint_ci.rerun.variation import FILE_ORDER, Variation, shell_command
 
@@ -86,6 +87,37 @@ def test_circumstances_are_told_from_breakage(laboratory, name, kind, variation)
     found = judged(laboratory, name, variation)
     assert found.kind == kind
     assert found.worst.zone == variation.zone
+
+
+CALENDAR = """
+import datetime
+from datetime import date
+
+def test_renewal():
+    today = date.today()
+    assert today.replace(month=today.month % 12 + 1) > date(2000, 1, 1)
+
+def test_overnight(): assert date.today() == datetime.datetime.now().date()
+def test_deadline(): assert date.today() < date(2027, 1, 1)
+"""
+
+
+def test_failure_of_a_night_is_found_again_by_day(laboratory):
+    (laboratory.project / "test_it.py").write_text(CALENDAR)
+    night = laboratory.run(Variation("night", (nodeid("overnight"),), clock="2027-05-05T00:00:00"))
+    seen = replace(night, variation=FILE_ORDER)
+    found = judge(laboratory, nodeid("overnight"), seen, seen)
+    assert (found.kind, found.worst.name) == ("time", "midnight")
+    command = shell_command(found.worst, arguments=PLUGINS)
+    assert command.startswith("SAVEPOINT_CLOCK=")
+    assert laboratory.reproduces(command, nodeid("overnight"))
+
+
+def test_date_that_is_written_down_is_no_matter_of_the_calendar(laboratory):
+    (laboratory.project / "test_it.py").write_text(CALENDAR)
+    seen = laboratory.run(Variation("month-end", clock="2027-02-01T00:00:00"))
+    assert set(seen.failures) == {nodeid("renewal"), nodeid("overnight"), nodeid("deadline")}
+    assert judge_at_moment(laboratory, nodeid("deadline"), seen.variation) is None
 
 
 LOOPS = {
