@@ -19,7 +19,7 @@ import pytest
 from caller import LIMIT, REPOSITORY, ROOT, Caller, end
 from fake_actions import zipped
 from fake_github import TOKEN, FakeGitHub
-from pytest_savepoint.servers.container import our_containers
+from pytest_savepoint.servers.docker import our_containers
 from pytest_savepoint.servers.leftovers import living_servers
 from savepoint_ci.report.model import Report, Run, report_json
 

@@ -266,7 +266,10 @@ SETTINGS: tuple[Setting, ...] = (
             "each test, whose URL is in REDIS_URL.", plugin=True),
     Setting("redis_url", _secret, Secret(""),
             "A Redis server whose empty databases may be used, as redis://user:password@host:port/0; empty starts the "
-            "machine's own redis-server.", plugin=True),
+            "machine's own redis-server, or a container.", plugin=True),
+    Setting("redis_image", _text, "",
+            "The image of a Redis container; empty takes the machine's own redis-server, or redis:8 where there is none.",
+            plugin=True),
     Setting("outgoing_http", _choice("allow", "refuse"), "allow",
             "What becomes of calls that leave this machine while a test runs; refuse ends them with an error that names "
             "the call.", plugin=True),

@@ -9,7 +9,7 @@ import pytest
 from pytest_savepoint.databases.clean import clean
 from pytest_savepoint.errors import ServerError
 from pytest_savepoint.servers import start_server
-from pytest_savepoint.servers.container import our_containers
+from pytest_savepoint.servers.docker import our_containers
 
 pytestmark = pytest.mark.e2e
 

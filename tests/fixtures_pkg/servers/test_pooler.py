@@ -18,21 +18,27 @@ def server(make_settings, cache):
 
 
 def test_pooler_that_moves_transactions_between_sessions_is_refused(server, make_settings, cache, tmp_path) -> None:
-    with pgbouncer(server.address, tmp_path, mode="transaction") as url:
-        with pytest.raises(GuardError, match=r"(?s)each transaction another session.*set pool_mode = session"):
-            start_server(make_settings(server_url=url), cache=cache)
+    with (
+        pgbouncer(server.address, tmp_path, mode="transaction") as url,
+        pytest.raises(GuardError, match=r"(?s)each transaction another session.*set pool_mode = session"),
+    ):
+        start_server(make_settings(server_url=url), cache=cache)
 
 
 def test_pooler_that_knows_no_transactions_is_refused(server, make_settings, cache, tmp_path) -> None:
-    with pgbouncer(server.address, tmp_path, mode="statement") as url:
-        with pytest.raises(ServerError, match="is of no use: .*statement pooling mode"):
-            start_server(make_settings(server_url=url), cache=cache)
+    with (
+        pgbouncer(server.address, tmp_path, mode="statement") as url,
+        pytest.raises(ServerError, match=r"is of no use: .*statement pooling mode"),
+    ):
+        start_server(make_settings(server_url=url), cache=cache)
 
 
 def test_pooler_that_knows_some_databases_only_is_refused(server, make_settings, cache, tmp_path) -> None:
-    with pgbouncer(server.address, tmp_path, mode="session", databases="postgres") as url:
-        with pytest.raises(GuardError, match=r"knows the databases of its configuration only[^$]*'\* = host=...'"):
-            start_server(make_settings(server_url=url), cache=cache)
+    with (
+        pgbouncer(server.address, tmp_path, mode="session", databases="postgres") as url,
+        pytest.raises(GuardError, match=r"knows the databases of its configuration only[^$]*'\* = host=...'"),
+    ):
+        start_server(make_settings(server_url=url), cache=cache)
 
 
 async def test_databases_are_made_and_dropped_through_a_pooler_of_sessions(server, make_settings, tmp_path) -> None:

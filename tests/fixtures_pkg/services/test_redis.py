@@ -9,14 +9,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import redis
-from pytest_savepoint.services.redis_server import OwnRedis
+from pytest_savepoint.servers.docker import our_containers
+from pytest_savepoint.services.redis_container import RedisContainer
+from pytest_savepoint.services.redis_server import OwnRedis, redis_program
 
 # Whole runs of pytest, or of migrations, which take seconds.
 pytestmark = pytest.mark.e2e
 
+IMAGE = "savepoint/redis:7"
 SOURCE = Path(__file__).parents[3] / "fixtures_pkg" / "src"
 
 TESTS = """
@@ -63,7 +67,7 @@ def run(tmp_path: Path):
 @pytest.fixture
 def given() -> Iterator[str]:
     """The URL of a server that is not the run's own, with somebody's keys in database 1."""
-    server = OwnRedis.start(timeout=30)
+    server = OwnRedis.start(redis_program(), timeout=30)
     url = server.url.reveal()
     database(url, 1).set("precious", 1)
     yield url
@@ -83,6 +87,31 @@ def test_given_server_keeps_its_keys_and_gets_back_what_was_claimed(run, given) 
     assert database(given, 0).keys() == []
 
 
+def test_every_test_begins_empty_in_a_container(run, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    done = run("-n", "2", SAVEPOINT_REDIS_IMAGE=IMAGE, SAVEPOINT_CACHE=str(cache))
+    assert "13 passed" in done.stdout, done.stdout + done.stderr
+    assert our_containers(cache) == []
+
+
+def test_password_of_a_container_is_on_no_command_line(tmp_path: Path) -> None:
+    server = RedisContainer.start(IMAGE, cache=tmp_path, timeout=30)
+    password = urlsplit(server.url.reveal()).password
+    assert redis.Redis.from_url(server.url.reveal()).ping()
+    shown = subprocess.run(["docker", "top", *our_containers(tmp_path)], check=True, capture_output=True, text=True).stdout
+    server.stop()
+    assert "redis-server" in shown
+    assert password not in shown
+
+
+def test_container_that_cannot_start_shows_its_log_and_is_removed(run, tmp_path: Path) -> None:
+    done = run(SAVEPOINT_REDIS_IMAGE="savepoint/postgres:15", SAVEPOINT_CACHE=str(tmp_path / "cache"))
+    assert done.returncode == 3
+    assert "Redis in a container of savepoint/postgres:15 did not start" in done.stderr
+    assert "exec: -: not found" in done.stderr
+    assert our_containers(tmp_path / "cache") == []
+
+
 @pytest.mark.e2e
 def test_server_that_is_not_this_machines_is_refused(run) -> None:
     done = run(SAVEPOINT_REDIS_URL="redis://:hush@cache.example.com/0")
@@ -93,8 +122,8 @@ def test_server_that_is_not_this_machines_is_refused(run) -> None:
 
 def test_server_ends_with_the_process_that_started_it_even_when_that_is_killed(tmp_path: Path) -> None:
     code = (
-        "import time\nfrom pytest_savepoint.services.redis_server import OwnRedis\n"
-        "print(OwnRedis.start(timeout=30).url.reveal(), flush=True)\ntime.sleep(60)\n"
+        "import time\nfrom pytest_savepoint.services.redis_server import OwnRedis, redis_program\n"
+        "print(OwnRedis.start(redis_program(), timeout=30).url.reveal(), flush=True)\ntime.sleep(60)\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(SOURCE)}, stdout=subprocess.PIPE, text=True

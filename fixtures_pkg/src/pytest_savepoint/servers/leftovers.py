@@ -10,7 +10,8 @@ from pathlib import Path
 
 from pytest_savepoint.address import Address
 from pytest_savepoint.errors import ServerError
-from pytest_savepoint.servers.container import kept_notes, lease_of, our_containers, read_note, remove_container
+from pytest_savepoint.servers.container import kept_notes, read_note
+from pytest_savepoint.servers.docker import lease_of, our_containers, remove_container
 from pytest_savepoint.servers.local import Turn, Users
 from pytest_savepoint.servers.place import all_places
 from pytest_savepoint.servers.postmaster import Postmaster

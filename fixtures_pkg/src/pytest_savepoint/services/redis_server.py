@@ -17,12 +17,17 @@ from pytest_savepoint.secret import Secret
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["OwnRedis"]
+__all__ = ["DATABASES", "OwnRedis", "answers", "redis_program"]
 
 _PAUSE = 0.02
-_DATABASES = 1_024
+DATABASES = 1_024
 # The shell waits for the end of its input, which comes when this process ends, by whatever: no server is left behind.
 _UNTIL_WE_END = '"$@" & server=$!; cat >/dev/null; kill "$server"; wait "$server"'
+
+
+def redis_program() -> str | None:
+    """The path of the machine's own redis-server or valkey-server."""
+    return shutil.which("redis-server") or shutil.which("valkey-server")
 
 
 class OwnRedis:
@@ -34,24 +39,19 @@ class OwnRedis:
         self._folder = folder
 
     @classmethod
-    def start(cls, *, timeout: float) -> Self:
+    def start(cls, program: str, *, timeout: float) -> Self:
         """Start it and wait until it answers.
 
+        :param program: the path of redis-server or valkey-server.
         :param timeout: seconds.
-        :raises ServerError: when there is no redis-server, or it does not answer in time.
+        :raises ServerError: when it does not answer in time.
         """
-        program = shutil.which("redis-server") or shutil.which("valkey-server")
-        if program is None:
-            raise ServerError(
-                "services asks for redis, but neither redis-server nor valkey-server is on PATH.\n"
-                "Install it (apt-get install redis-server), or give a server in redis-url."
-            )
         folder = Path(tempfile.mkdtemp(prefix="savepoint-redis-"))
         port, password = _free_port(), secrets.token_hex(16)
         log = folder / "log"
         config = folder / "redis.conf"  # in a folder of mode 0700: a command line is everybody's to read
         config.write_text(
-            f'bind 127.0.0.1\nport {port}\nrequirepass {password}\ndatabases {_DATABASES}\nsave ""\nappendonly no\n'
+            f'bind 127.0.0.1\nport {port}\nrequirepass {password}\ndatabases {DATABASES}\nsave ""\nappendonly no\n'
             f"dir {folder}\nlogfile {log}\n"
         )
         process = subprocess.Popen(
@@ -60,7 +60,7 @@ class OwnRedis:
         )  # fmt: skip
         server = cls(Secret(f"redis://:{password}@127.0.0.1:{port}/0"), process, folder)
         deadline = time.monotonic() + timeout
-        while not _answers(port):
+        while not answers("127.0.0.1", port):
             if time.monotonic() > deadline:
                 said = log.read_text(errors="replace")[-2_000:] if log.exists() else ""
                 server.stop()
@@ -82,9 +82,11 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _answers(port: int) -> bool:
+def answers(host: str, port: int) -> bool:
+    """Whether a Redis answers there, be it that it asks for the password; what forwards a port accepts before it does."""
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        with socket.create_connection((host, port), timeout=1) as connection:
+            connection.sendall(b"PING\r\n")
+            return bool(connection.recv(1))
     except OSError:
         return False
-    return True

@@ -7,9 +7,11 @@ from collections.abc import Generator
 
 import pytest
 
+from pytest_savepoint.cache import cache_directory
 from pytest_savepoint.secret import Secret
+from pytest_savepoint.services.redis_container import NEWEST_IMAGE, RedisContainer
 from pytest_savepoint.services.redis_database import RedisDatabase, refuse_foreign_server
-from pytest_savepoint.services.redis_server import OwnRedis
+from pytest_savepoint.services.redis_server import OwnRedis, redis_program
 from pytest_savepoint.settings import Settings
 
 __all__ = ["URL_VARIABLE", "RedisTests"]
@@ -27,13 +29,13 @@ class RedisTests:
         :raises ServerError: when there is no server, or no free database.
         :raises GuardError: when the given server must not be used.
         """
-        self._server: OwnRedis | None = None
+        self._server: OwnRedis | RedisContainer | None = None
         self._database: RedisDatabase | None = None
         url = settings.redis_url or Secret(os.environ.pop(_SERVER_VARIABLE, ""))
         if url:
             refuse_foreign_server(url, settings.trusted_host)
         else:
-            self._server = OwnRedis.start(timeout=settings.server_timeout)
+            self._server = _start(settings)
             url = self._server.url
             if not runs_tests:
                 os.environ[_SERVER_VARIABLE] = url.reveal()
@@ -56,3 +58,11 @@ class RedisTests:
         if self._server is not None:
             os.environ.pop(_SERVER_VARIABLE, None)
             self._server.stop()
+
+
+def _start(settings: Settings) -> OwnRedis | RedisContainer:
+    program = redis_program()
+    if settings.redis_image or program is None:
+        image, cache = settings.redis_image or NEWEST_IMAGE, cache_directory(os.environ)
+        return RedisContainer.start(image, cache=cache, timeout=settings.server_timeout)
+    return OwnRedis.start(program, timeout=settings.server_timeout)
