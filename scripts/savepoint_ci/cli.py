@@ -32,6 +32,7 @@ VERBS = {
     "configure": "check the settings and keep them for the next steps of a job",
     "provision": "start PostgreSQL and leave it running for the next steps",
     "install": "install the project's dependencies and what a run needs",
+    "fingerprint": "say which stored template the project needs, for the cache of a CI",
     "migrate": "build the template database",
     "history": "fetch what the default branch's runs left",
     "plan": "cut the suite into shards of equal time, and print them as JSON for a matrix",

@@ -71,7 +71,7 @@ def test_a_step_is_one_short_command_without_expressions(step: dict[str, Any]) -
 def test_postgres_starts_before_dependencies_install_and_the_verdict_comes_last() -> None:
     verbs = [step["run"].split('savepoint" ')[1].split()[0] for step in OURS]
     assert verbs == [
-        "configure", "provision", "install", "migrate", "history", "test", "report", "comment", "verdict",
+        "configure", "provision", "install", "fingerprint", "migrate", "history", "test", "report", "comment", "verdict",
     ]  # fmt: skip
 
 

@@ -159,6 +159,24 @@ def test_the_alembic_sample_is_green_on_the_whole_example(shop: Caller, nothing_
     nothing_is_left()
 
 
+def test_a_template_is_kept_for_later_jobs_and_restored_where_it_is_asked_for(
+    counter: Caller, nothing_is_left: Callable[[], None]
+) -> None:
+    counter.use(SAMPLES / "act.yml")
+    choose(counter, template_cache="true")
+    first = counter.act()
+    (kept,) = counter.artifacts.glob("savepoint-template-*")
+    assert "the template (metadata) was built in" in first.log
+    nothing_is_left()
+    for stored in (Path(counter.environ["SAVEPOINT_CACHE"]) / "templates").iterdir():
+        stored.unlink()
+    (counter.folder / "README.md").write_text("Nothing that the schema depends on.")
+    second = counter.act()
+    assert (first.exit, second.exit) == (0, 0), second.log
+    assert "the template (metadata) was restored in" in second.log
+    assert (second.output("passed"), list(counter.artifacts.glob("savepoint-template-*"))) == ("4", [kept])
+
+
 def test_the_act_sample_runs_with_the_command_of_its_first_line(
     counter: Caller, nothing_is_left: Callable[[], None]
 ) -> None:

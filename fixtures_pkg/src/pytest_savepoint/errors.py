@@ -48,7 +48,7 @@ class ServerError(SavepointError):
 
 
 class MigrationError(SavepointError):
-    """The template could not be built; the message carries the caller's own traceback."""
+    """The template could not be built, with the caller's own traceback, or it is not what is built now."""
 
     exit_code = ExitCode.DATABASE
 

@@ -30,7 +30,6 @@ from pytest_savepoint.queries import Queries
 from pytest_savepoint.selection import select_tests
 from pytest_savepoint.settings import Settings
 from pytest_savepoint.silence_marker import DECLARED
-from pytest_savepoint.told import Told
 from pytest_savepoint.worker import Database, Worker, announce, assigned_database, set_database_urls
 
 _SETTINGS = pytest.StashKey[Settings]()
@@ -161,10 +160,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if WORKER in config.stash:
         learned = {} if settings.relearn else load_learned(config.rootpath)
         ladder = Ladder(settings.isolation, learned, config.stash[WORKER].rungs)
-        climber = config.stash[CLIMBER] = Climber(
-            # A rerun compares what tests do; what it leaves behind is for nobody to look at.
-            config.stash[WORKER], ladder, keep_failed=settings.keep_failed and not Told()
-        )
+        climber = config.stash[CLIMBER] = Climber(config.stash[WORKER], ladder, keep_failed=settings.keep_failed)
         config.pluginmanager.register(climber, "savepoint-climber")
 
 
@@ -195,8 +191,10 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     if template is None:
         return []
     server = "SQLite in memory" if run is None else f"PostgreSQL {run.server.version} ({run.server.reason})"
-    how = "found" if template.hit else f"built in {template.seconds:.1f} s"
+    how = "found" if template.hit else f"{'restored' if template.restored else 'built'} in {template.seconds:.1f} s"
+    warnings = [f"savepoint: {template.warning}"] if template.warning else []
     return [
+        *warnings,
         f"savepoint: {server}",
         f"savepoint: template {template.name} {how} from {template.source}; isolation {config.stash[_SETTINGS].isolation}",
     ]

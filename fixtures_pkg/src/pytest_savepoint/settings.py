@@ -246,6 +246,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("database_url_env", _names, ("DATABASE_URL",),
             "The environment variables in which the application and its migrations look for the database URL.",
             plugin=True),
+    Setting("verify_template", _flag, False,
+            "Build a template that was there already anew beside it, and end with exit code 3 when the two differ.",
+            plugin=True),
+    Setting("template_cache", _flag, False,
+            "Store the template in the cache folder, and restore it from there on a server that has none, when its "
+            "fingerprint is the same.", plugin=True),
     # -- migrations as tests --------------------------------------------------------------------------------------
     Setting("migration_tests", _flag, False,
             "Test the migrations: one head, each revision up, down and up again, models against migrations, and what "
@@ -436,5 +442,7 @@ def _of_postgresql(values: Mapping[str, Any]) -> list[str]:
         "sequences random": values.get("sequences") == "random",
         "migration-tests": values.get("migration_tests"),
         "keep-failed": values.get("keep_failed"),
+        "verify-template": values.get("verify_template"),
+        "template-cache": values.get("template_cache"),
     }
     return [name for name, is_wanted in wanted.items() if is_wanted]

@@ -169,6 +169,7 @@ def _database(served: Served, isolation: Mapping[str, int]) -> Database:
             hit=template.get("hit") is True,
             seconds=fit_seconds(template.get("seconds")),
             source=fit_line(str(template.get("source") or "")),
+            restored=template.get("restored") is True,
         )
         if template
         else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from savepoint_ci.report.model import Coverage, Database, PatchCoverage, Report
+from savepoint_ci.report.model import Coverage, Database, PatchCoverage, Report, Template
 
 __all__ = [
     "change_text",
@@ -17,6 +17,7 @@ __all__ = [
     "percent",
     "plural",
     "ranges_text",
+    "template_text",
 ]
 
 
@@ -78,8 +79,14 @@ def database_text(database: Database) -> str:
     words = "SQLite in memory" if database.provider == "sqlite" else server
     if database.template is None:
         return words
-    made = "reused" if database.template.hit else f"built in {duration_text(database.template.seconds)}"
-    return f"{words} · template {made}"
+    return f"{words} · template {template_text(database.template)}"
+
+
+def template_text(template: Template) -> str:
+    """Return how the template came to be there."""
+    if template.hit:
+        return "reused"
+    return f"{'restored' if template.restored else 'built'} in {duration_text(template.seconds)}"
 
 
 def percent(value: float) -> str:

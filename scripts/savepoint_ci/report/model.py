@@ -305,12 +305,16 @@ class Coverage:
 
 @dataclass(frozen=True, kw_only=True)
 class Template:
-    """The migrated database that workers' databases are clones of; `hit` means that it was there already."""
+    """The migrated database that workers' databases are clones of.
+
+    `hit` means that it was there already, `restored` that it came from a file.
+    """
 
     fingerprint: Line
     hit: bool
     seconds: Seconds
     source: Line
+    restored: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,9 @@ from savepoint_ci.suite.command import count_workers, suite_command, suite_envir
 
 __all__ = ["command_arguments", "prepared"]
 
+_NOTHING_KEPT = {"keep_failed": False, "dump_kept": 0}
+"""A rerun compares what tests do; what it leaves behind is for nobody to look at."""
+
 
 @contextmanager
 def prepared(invocation: Invocation, *, python: Path, server_url: str) -> Iterator[Laboratory]:
@@ -29,7 +32,7 @@ def prepared(invocation: Invocation, *, python: Path, server_url: str) -> Iterat
     :param python: the interpreter of the caller's environment.
     :param server_url: the server that was provisioned, empty when the suite keeps its own database.
     """
-    settings = replace(invocation.settings, values={**invocation.settings.values, "workers": "0"})
+    settings = replace(invocation.settings, values={**invocation.settings.values, "workers": "0", **_NOTHING_KEPT})
     arguments = [*shlex.split(settings.pytest_args), *invocation.pytest_arguments]
     command = suite_command(python, settings, invocation.project, arguments)
     environment = suite_environment(invocation.environ, settings, python=python, server_url=server_url)
@@ -81,8 +84,14 @@ def _is_parallel(words: Sequence[str]) -> bool:
 def _flags(settings: Settings) -> Iterator[str]:
     """The settings that this call was given as flags, as plain pytest takes them."""
     for setting in SETTINGS:
-        if setting.plugin and not setting.secret and settings.sources[setting.name].startswith("--"):
-            yield f"--savepoint-{setting.kebab}={settings.values[setting.name]}"
+        is_given = settings.sources[setting.name].startswith("--") and setting.name not in _NOTHING_KEPT
+        if not setting.plugin or setting.secret or not is_given:
+            continue
+        value = settings.values[setting.name]
+        if not isinstance(value, bool):
+            yield f"--savepoint-{setting.kebab}={value}"
+        elif value:
+            yield f"--savepoint-{setting.kebab}"
 
 
 def _line(ran: Ran) -> str:

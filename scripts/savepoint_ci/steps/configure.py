@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from savepoint_ci.github.runner_files import set_output
 from savepoint_ci.invocation import Invocation
 from savepoint_ci.state import Configured
 
@@ -11,3 +12,4 @@ __all__ = ["configure"]
 def configure(invocation: Invocation) -> None:
     """Keep what is not a default; that all of it is right was checked when it was read."""
     invocation.state.save(Configured(variables=invocation.settings.environment()))
+    set_output(invocation.environ, "template-cache", str(invocation.settings.template_cache).lower())

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pytest_savepoint.databases.run import DatabaseRun
 from pytest_savepoint.databases.sqlite_template import find_or_build_file
+from pytest_savepoint.databases.template import Template
 from pytest_savepoint.settings import read_settings
 
 from savepoint_ci.github.runner_files import set_output
@@ -31,7 +32,8 @@ def migrate(invocation: Invocation) -> None:
     start = time.monotonic()
     python = callers_python(invocation)
     environ = suite_environment(invocation.environ, invocation.settings, python=python, server_url=provisioned.url)
-    settings = read_settings(invocation.project, environ=environ)
+    proved = {"verify_template": invocation.settings.verify_template}
+    settings = read_settings(invocation.project, flags=proved, environ=environ)
     if provisioned.url:
         run = DatabaseRun.open(settings, invocation.project, python=str(python), environ=environ)
         template = run.template
@@ -39,8 +41,17 @@ def migrate(invocation: Invocation) -> None:
         address = urlsplit(provisioned.url)
         shown = f"postgresql://{address.username}@{address.netloc.rpartition('@')[2]}/{template.name}"
         set_output(invocation.environ, "database-url", shown)
+        set_output(invocation.environ, "stored", str(template.stored).lower())
     else:
         template = find_or_build_file(settings, invocation.project, python=str(python), environ=environ)
     invocation.state.save(Migrated(seconds=time.monotonic() - start, template=asdict(template)))
-    how = "was there already" if template.hit else f"was built in {template.seconds:.1f} s"
-    invocation.display.say(f"savepoint: the template ({template.source}) {how}")
+    invocation.display.say(f"savepoint: the template ({template.source}) {_how(template, **proved)}")
+    if template.warning:
+        invocation.display.say(f"savepoint: {template.warning}")
+
+
+def _how(template: Template, *, verify_template: bool) -> str:
+    proved = ", and is what is built anew" if verify_template else ""
+    if template.hit:
+        return f"was there already{proved}"
+    return f"was restored in {template.seconds:.1f} s{proved}" if template.restored else f"was built in {template.seconds:.1f} s"

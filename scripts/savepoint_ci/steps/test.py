@@ -136,7 +136,6 @@ def _dump_kept(invocation: Invocation, provisioned: Provisioned, evidence: Path)
                 invocation.report_folder / "kept",
                 version=provisioned.version,
                 most=invocation.settings.dump_kept,
-                environ=invocation.environ,
             )
 
 

@@ -11,7 +11,8 @@ from typing import IO
 
 from pytest_savepoint.address import Address
 from pytest_savepoint.databases.names import run_of
-from pytest_savepoint.servers.binaries import client_program
+from pytest_savepoint.errors import ServerError
+from pytest_savepoint.servers.client import find_client
 
 __all__ = ["write_dumps"]
 
@@ -19,9 +20,7 @@ _PIECE = 65_536
 _LOCK_WAIT = "60s"
 
 
-def write_dumps(
-    evidence: Iterable[str], address: Address, folder: Path, *, version: str, most: int, environ: Mapping[str, str]
-) -> Iterator[str]:
+def write_dumps(evidence: Iterable[str], address: Address, folder: Path, *, version: str, most: int) -> Iterator[str]:
     """Write `<database>.sql` for each kept database, and give a sentence for each that cannot be written.
 
     :param evidence: the lines of the evidence file.
@@ -33,19 +32,15 @@ def write_dumps(
     names = list(_kept_databases(evidence))
     if not names:
         return
-    program = client_program("pg_dump", at_least=int(version.partition(".")[0]))
-    if program is None:
-        yield f"No database was dumped: this machine has no pg_dump of PostgreSQL {version} or newer."
+    try:
+        program = find_client("pg_dump", address, major=int(version.partition(".")[0]))
+    except ServerError as error:
+        yield f"No database was dumped. {error}"
         return
     folder.mkdir(parents=True)
-    command = [
-        str(program), "--no-password", f"--lock-wait-timeout={_LOCK_WAIT}", "--host",
-        address.host or address.socket_directory or "", "--port", str(address.port), "--username", address.user,
-    ]  # fmt: skip
-    own = {name: text for name, text in environ.items() if not name.startswith("PG")}
-    variables = {**own, "PGPASSWORD": address.password.reveal()}
     for name in names:
-        fault = _dump([*command, "--dbname", name], variables, folder / f"{name}.sql", most)
+        command = [*program.command, f"--lock-wait-timeout={_LOCK_WAIT}", "--dbname", name]
+        fault = _dump(command, program.environ, folder / f"{name}.sql", most)
         if fault:
             (folder / f"{name}.sql").unlink(missing_ok=True)
             yield f"The database {name} was not dumped: {fault}."

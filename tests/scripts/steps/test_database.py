@@ -165,6 +165,17 @@ def test_databases_of_failed_tests_are_kept_and_dumped_up_to_a_size(project):
     assert servers(project) == []
 
 
+def test_template_that_is_not_what_is_built_anew_ends_with_the_code_of_the_database_when_asked(project):
+    project.write(models="import os\n" + MODELS.replace('"thing"', 'os.environ["TABLE"]'))
+    project.environ["TABLE"] = "thing"
+    assert project.call("run").returncode == 0
+    assert project.call("run", "--verify-template", "true").returncode == 0
+    project.environ["TABLE"] = "other"
+    done = project.call("run", "--verify-template", "true")
+    assert (done.returncode, project.report["result"], project.report["failure"]["step"]) == (3, "database", "migrate"), done.stdout
+    assert "+CREATE TABLE public.other (" in project.report["failure"]["message"]
+
+
 def test_killed_run_leaves_nothing_that_clean_does_not_take(project, tmp_path):
     pipe = tmp_path / "started"
     os.mkfifo(pipe)

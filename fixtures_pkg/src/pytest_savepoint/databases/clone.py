@@ -12,7 +12,7 @@ from pytest_savepoint.databases.names import BIRTH_MARK, mark_of, quoted, quoted
 from pytest_savepoint.databases.session import Connection, session
 from pytest_savepoint.errors import ServerError
 
-__all__ = ["carried_over", "create_clone", "create_clones"]
+__all__ = ["carried_over", "create_clone", "create_clones", "create_empty"]
 
 _CREATORS = 4
 _HAS_STRATEGIES = 150_000
@@ -95,6 +95,12 @@ async def create_clone(connection: Connection, template: str, carried: Sequence[
         await _create(connection, template, carried, name, run_id)
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise _not_made(template, error) from error
+
+
+async def create_empty(connection: Connection, name: str, kind: str, run_id: str) -> None:
+    """Make a database without anything in it, which carries our mark from its first moment."""
+    await connection.execute(f"create database {quoted(name)} template template0 connection limit {BIRTH_MARK}")
+    await connection.execute(f"comment on database {quoted(name)} is {quoted_text(mark_of(kind, run_id))}")
 
 
 def _not_made(template: str, error: Exception) -> ServerError:

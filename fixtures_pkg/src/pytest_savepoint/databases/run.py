@@ -51,23 +51,25 @@ class DatabaseRun:
         :param environ: the caller's environment, for the migrations; it also says where our cache is.
         :raises ServerError: when no server answers.
         :raises GuardError: when the given server must not be used.
-        :raises MigrationError: when the template cannot be built.
+        :raises MigrationError: when the template cannot be built, or is not what is built anew.
         """
         schema = chosen_schema(settings, project.resolve())
         server = start_server(settings, cache=cache_directory(environ))
         run = cls(new_run_id(), server, Background())
         try:
-            run._background.call(run._prepare(schema, Builder(settings, python, environ)))
+            run._background.call(
+                run._prepare(schema, Builder(settings, python, environ), cache=cache_directory(environ))
+            )
         except BaseException:
             with contextlib.suppress(ServerError):
                 run.close()
             raise
         return run
 
-    async def _prepare(self, schema: Schema, builder: Builder) -> None:
+    async def _prepare(self, schema: Schema, builder: Builder, *, cache: Path) -> None:
         self._lease = await Lease.take(self.server.address, self.id)
         await drop_dead_runs(self._lease.connection)
-        self.template = await get_or_build_template(self._lease, self.server.address, schema, builder)
+        self.template = await get_or_build_template(self._lease, self.server.address, schema, builder, cache=cache)
 
     @property
     def databases(self) -> Mapping[str, str]:

@@ -5,31 +5,31 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import asyncpg
 
 from pytest_savepoint.address import Address
 from pytest_savepoint.databases.audit import install_audit
 from pytest_savepoint.databases.build import Builder
-from pytest_savepoint.databases.clone import carried_over
+from pytest_savepoint.databases.clone import carried_over, create_clone, create_empty
 from pytest_savepoint.databases.lease import Lease
 from pytest_savepoint.databases.names import (
-    BIRTH_MARK,
     BUILD_LOCKS,
     TEMPLATE_LOCKS,
     database_name,
     lock_key,
-    mark_of,
     quoted,
-    quoted_text,
     template_name,
 )
 from pytest_savepoint.databases.owned import drop_idle_templates, drop_ours, owned_databases
+from pytest_savepoint.databases.proof import Proof
 from pytest_savepoint.databases.schema import Schema
 from pytest_savepoint.databases.session import Connection, session
-from pytest_savepoint.errors import GuardError, MigrationError
+from pytest_savepoint.databases.stored import StoredTemplate
+from pytest_savepoint.errors import GuardError, MigrationError, ServerError
 
-__all__ = ["Template", "get_or_build_template"]
+__all__ = ["Template", "get_or_build_template", "stored_template"]
 
 _KEPT_TEMPLATES = 8
 _SECONDS_TO_LEAVE = 10.0
@@ -47,19 +47,30 @@ class Template:
     note: str
     carried: tuple[str, ...]
     """Statements that give a clone what PostgreSQL does not copy."""
+    restored: bool = False
+    """It was filled from the cache folder, not by the migrations."""
+    stored: bool = False
+    """This run has put it into the cache folder."""
+    warning: str = ""
+    """Why it could not be restored or stored."""
 
 
-async def get_or_build_template(lease: Lease, address: Address, schema: Schema, builder: Builder) -> Template:
-    """Find the template of `schema`, or build it while other runs that want it wait.
+async def get_or_build_template(
+    lease: Lease, address: Address, schema: Schema, builder: Builder, *, cache: Path
+) -> Template:
+    """Find the template of `schema`, or restore or build it while other runs that want it wait.
 
     It stays in use, and is not dropped, for as long as the lease's connection lives.
 
-    :raises MigrationError: when it cannot be built.
+    :param cache: where it is stored, with the setting template-cache.
+    :raises MigrationError: when it cannot be built, or is not what is built anew, with the setting verify-template.
     :raises GuardError: when a database that is not ours has its name.
     """
     started = time.monotonic()
     connection = lease.connection
-    fingerprint = schema.fingerprint(str(connection.get_server_version()), address.user)[:12]
+    stored = _stored(connection, address, schema, cache)
+    fingerprint = stored.fingerprint
+    making = _Making(lease, address, schema, builder, stored)
     key = lock_key(fingerprint)
     await connection.execute("select pg_advisory_lock_shared($1, $2)", TEMPLATE_LOCKS, key)
     hit = await _is_there(connection, template_name(fingerprint))
@@ -68,12 +79,30 @@ async def get_or_build_template(lease: Lease, address: Address, schema: Schema, 
         try:
             hit = await _is_there(connection, template_name(fingerprint))
             if not hit:
-                await _build(lease, address, schema, builder, fingerprint)
+                await making.make(template_name(fingerprint))
         finally:
             await connection.execute("select pg_advisory_unlock($1, $2)", BUILD_LOCKS, key)
     name = template_name(fingerprint)
     carried = await carried_over(connection, name)
-    return Template(name, fingerprint, hit, time.monotonic() - started, schema.source, schema.note, carried)
+    if hit and builder.settings.verify_template:
+        await making.verify(name, carried)
+    seconds = time.monotonic() - started
+    return Template(
+        name, fingerprint, hit, seconds, schema.source, schema.note, carried,
+        restored=making.was_restored, stored=making.was_stored, warning=making.warning,
+    )  # fmt: skip
+
+
+async def stored_template(address: Address, schema: Schema, *, cache: Path) -> StoredTemplate:
+    """The file in which the template of `schema` is kept for servers such as this one, whether it is there or not."""
+    async with session(address) as connection:
+        return _stored(connection, address, schema, cache)
+
+
+def _stored(connection: Connection, address: Address, schema: Schema, cache: Path) -> StoredTemplate:
+    version = connection.get_server_version()
+    fingerprint = schema.fingerprint(str(version), address.user)[:12]
+    return StoredTemplate(cache / "templates", fingerprint, address, version.major)
 
 
 async def _is_there(connection: Connection, name: str) -> bool:
@@ -87,24 +116,73 @@ async def _is_there(connection: Connection, name: str) -> bool:
     return True
 
 
-async def _build(lease: Lease, address: Address, schema: Schema, builder: Builder, fingerprint: str) -> None:
-    # Until it is finished it carries a name of this run: a builder that dies leaves nothing that looks like a
-    # template, and its orphaned migration can never write into somebody else's.
-    connection = lease.connection
-    unfinished = database_name(lease.run_id, "template")
-    await connection.execute(f"create database {quoted(unfinished)} template template0 connection limit {BIRTH_MARK}")
-    try:
-        await connection.execute(
-            f"comment on database {quoted(unfinished)} is {quoted_text(mark_of('template', lease.run_id))}"
-        )
-        await builder.build(schema, address, unfinished)
-        async with session(address, unfinished) as inside:
-            await install_audit(inside)
-        await _finish(connection, unfinished, template_name(fingerprint))
-    except BaseException:
-        await drop_ours(connection, unfinished)
-        raise
-    await drop_idle_templates(connection, keep=_KEPT_TEMPLATES)
+@dataclass
+class _Making:
+    """How the template of one fingerprint comes to be on a server that has none."""
+
+    lease: Lease
+    address: Address
+    schema: Schema
+    builder: Builder
+    stored: StoredTemplate
+    was_restored: bool = False
+    was_stored: bool = False
+    warning: str = ""
+
+    async def make(self, name: str) -> None:
+        # Until it is finished it carries a name of this run: a builder that dies leaves nothing that looks like a
+        # template, and its orphaned migration can never write into somebody else's.
+        connection = self.lease.connection
+        unfinished = database_name(self.lease.run_id, "template")
+        await create_empty(connection, unfinished, "template", self.lease.run_id)
+        try:
+            await self._fill(unfinished)
+            async with session(self.address, unfinished) as inside:
+                await install_audit(inside)
+            if self.was_restored and self.builder.settings.verify_template:
+                await self._proof.compare(unfinished, await carried_over(connection, unfinished))
+            await _finish(connection, unfinished, name)
+        except BaseException:
+            await drop_ours(connection, unfinished)
+            raise
+        await drop_idle_templates(connection, keep=_KEPT_TEMPLATES)
+
+    async def verify(self, template: str, carried: tuple[str, ...]) -> None:
+        """See that a template that was there holds what is built anew."""
+        # Nobody can connect to the template itself.
+        copy = database_name(self.lease.run_id, "found")
+        await create_clone(self.lease.connection, template, carried, copy, self.lease.run_id)
+        try:
+            await self._proof.compare(copy, carried)
+        finally:
+            await drop_ours(self.lease.connection, copy)
+
+    @property
+    def _proof(self) -> Proof:
+        return Proof(self.lease, self.address, self.schema, self.builder)
+
+    async def _fill(self, database: str) -> None:
+        is_stored = self.builder.settings.template_cache and self.schema.source != "none"
+        if is_stored:
+            try:
+                self.was_restored = await self.stored.restore(database)
+            except ServerError as error:
+                self.warning = f"The template was built, because its file could not be restored. {error}"
+        if self.was_restored:
+            return
+        await self.builder.build(self.schema, self.address, database)
+        if is_stored and not self.warning:
+            await self._store(database)
+
+    async def _store(self, database: str) -> None:
+        if await carried_over(self.lease.connection, database):
+            self.warning = "The template is not stored: its migrations change the database itself (ALTER DATABASE, GRANT)."
+            return
+        try:
+            await self.stored.store(database)
+            self.was_stored = True
+        except ServerError as error:
+            self.warning = f"The template is not stored. {error}"
 
 
 async def _finish(connection: Connection, unfinished: str, name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from savepoint_ci.report.headline import database_text, duration_text, plural
+from savepoint_ci.report.headline import database_text, duration_text, plural, template_text
 from savepoint_ci.report.markup import code, prose
 from savepoint_ci.report.model import Report
 
@@ -53,8 +53,7 @@ def _database(report: Report) -> Iterator[str]:
         return
     yield f"Server: {prose(database.reason)}" if database.reason else f"Server: {code(database.provider)}"
     if template := database.template:
-        made = "reused" if template.hit else f"built in {duration_text(template.seconds)}"
-        yield f"Template {code(template.fingerprint[:12])} from {code(template.source)}: {made}"
+        yield f"Template {code(template.fingerprint[:12])} from {code(template.source)}: {template_text(template)}"
     if database.isolation:
         kinds = sorted(database.isolation.items(), key=lambda kind: -kind[1])
         yield "Isolation: " + ", ".join(f"{number:,} {name}" for name, number in kinds)
