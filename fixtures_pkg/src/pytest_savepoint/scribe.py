@@ -81,6 +81,8 @@ class Scribe:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         seen: dict[str, Any] = getattr(report, "savepoint", {})
         self._facts += seen.get("facts", ())
+        if kept := getattr(report, KEPT, None):
+            self._facts.append({"kind": "repeated", "test": report.nodeid, "passed": kept["passed"]})
         if self._file is None:
             return
         # xdist reports the test during which a worker died with the phase "???".

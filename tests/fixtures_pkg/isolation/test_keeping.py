@@ -35,6 +35,20 @@ async def test_fails_first():
     assert not first
 """
 }
+ASSUMES_AN_ID = {
+    "test_ids.py": """
+import pytest
+from shop import Crate, Session
+
+@pytest.mark.parametrize("time", range(2))
+async def test_first_id(time):
+    async with Session() as session:
+        crate = Crate(label="pears")
+        session.add(crate)
+        await session.commit()
+    assert crate.id == 1
+"""
+}
 TEN_AND_MORE = {
     "test_many.py": """
 import pytest
@@ -104,3 +118,11 @@ def test_nothing_is_kept_unless_asked(run_suite, own_cache):
     assert "1 failed, 1 passed" in result.stdout, result.stdout + result.stderr
     assert "kept" not in result.stdout
     assert not (own_cache / "kept.pgpass").exists()
+
+
+@pytest.mark.e2e
+def test_finding_says_that_its_test_passed_in_a_database_of_its_own(keeping):
+    result = keeping(ASSUMES_AN_ID)
+    assert "1 failed, 1 passed" in result.stdout, result.stdout + result.stderr
+    assert "SP512 state.sequence_assumption" in result.stdout
+    assert "Seen: test_ids.py::test_first_id[1] passed when it was repeated in a database of its own" in result.stdout

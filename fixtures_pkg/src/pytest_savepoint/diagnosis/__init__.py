@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from pytest_savepoint.diagnosis import (
     background,
@@ -50,7 +51,17 @@ def diagnose(facts: Iterable[Fact], *, on_fault: Callable[[str], None]) -> list[
     :param on_fault: told when a rule of ours fails; the others still speak.
     """
     record = Record(facts)
-    return combined(finding for rule in _RULES for finding in _apply(rule, record, on_fault))
+    found = combined(finding for rule in _RULES for finding in _apply(rule, record, on_fault))
+    passed = {fact["test"] for fact in record.of("repeated") if fact["passed"]}
+    return [_with_repetition(each, passed) for each in found]
+
+
+def _with_repetition(found: Finding, passed: set[str]) -> Finding:
+    """The finding, and whether the first of its tests passed when it was repeated in a database of its own."""
+    test = next((test for test in found.tests if test in passed), None)
+    if test is None:
+        return found
+    return replace(found, evidence=(f"{test} passed when it was repeated in a database of its own", *found.evidence))
 
 
 def combined(several: Iterable[Finding]) -> list[Finding]:
