@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Simulate a suite of 100,000 tests on 200 machines: bench/shards/run.py [--tests N] [--shards N]
 
-The cut is made of durations as a history has them, one test in a hundred unknown, and judged by what the tests "really"
-take, a quarter more or less. Then `savepoint merge` makes one report of 200 report folders with coverage data. Prints
+The cut is made of durations as a history has them, one test in a hundred, in twenty, in five unknown, and judged by what
+the tests "really" take, also when that is a quarter more or less. Then `savepoint merge` makes one report of 200 report folders with coverage data. Prints
 the table and writes that of a whole run to bench/shards/results.md.
 """
 
@@ -60,6 +60,9 @@ def simulate(tests: int, shards: int) -> str:
     data = plan_json(plan)
     planned, planning = time.perf_counter() - start, time.process_time() - began
     foreseen = cut(collected, usual, shards)
+    newer = [
+        cut(collected, {each: usual[each] for each in usual if chance.random() >= new}, shards) for new in (0.05, 0.2)
+    ]
     real = {nodeid: seconds * chance.uniform(0.75, 1.25) for nodeid, seconds in usual.items()}
     with tempfile.TemporaryDirectory(prefix="shards-") as folder:
         project, folders = write_shards(Path(folder), plan.shards, data, real)
@@ -77,7 +80,11 @@ def simulate(tests: int, shards: int) -> str:
         ("plan: size", f"{len(data) / 1e6:.1f} MB", ""),
         ("longest shard / mean, all durations known", f"{balance(foreseen.shards, usual):.3f}", "1.05"),
         ("the same, one test in a hundred unknown", f"{balance(plan.shards, usual):.3f}", ""),
-        ("the same, and every test a quarter more or less", f"{balance(plan.shards, real):.3f}", ""),
+        *(
+            (f"the same, one test in {one_in} unknown", f"{balance(each.shards, usual):.3f}", "")
+            for one_in, each in zip(("twenty", "five"), newer, strict=True)
+        ),
+        ("one in a hundred unknown, and every test a quarter more or less", f"{balance(plan.shards, real):.3f}", ""),
         (f"merge of {shards} reports with coverage", f"{merged:.1f} s", "10 s"),
         ("merge: processor time", f"{processor:.1f} s", ""),
         ("merge: memory", f"{memory:.0f} MB", "500 MB"),

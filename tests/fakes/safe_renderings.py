@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import re
 from html.parser import HTMLParser
+from urllib.parse import unquote
 from xml.etree import ElementTree as ET
 
 import html5lib
 from github_page import github_html
 from savepoint_ci.report.annotations import annotation_commands
+from savepoint_ci.report.badge import coverage_badge, outcome_badge
+from savepoint_ci.report.gitlab import code_quality
 from savepoint_ci.report.junit import junit_xml
 from savepoint_ci.report.markdown import COMMENT_BYTES, comment_body, job_summary
 from savepoint_ci.report.model import Report
 from savepoint_ci.report.page.render import report_page
+from savepoint_ci.report.sarif import sarif
 from savepoint_ci.report.terminal import terminal_summary
 
 OURS = {"p", "h3", "h4", "ul", "li", "em", "strong", "code", "pre", "details", "summary", "br"}
@@ -96,6 +100,16 @@ def assert_page_is_ours(page: str, *, parse: bool = True) -> None:
     assert not {"img", "iframe", "object", "embed", "link"}.intersection(map(str, found))
 
 
+def assert_only_lines_of_the_repository(report: Report) -> None:
+    """What code scanning and GitLab read: JSON of plain text, each entry at a path that leads nowhere else."""
+    log, issues = json.loads(sarif(report.findings, category="k")), json.loads(code_quality(report))
+    found = [result["locations"][0]["physicalLocation"]["artifactLocation"] for result in log["runs"][0]["results"]]
+    paths = [unquote(each["uri"]) for each in found] + [each["location"]["path"] for each in issues]
+    assert not any(path.startswith("/") or ".." in path.split("/") for path in paths)
+    texts = [result["message"]["text"] for result in log["runs"][0]["results"]]
+    assert not any(CONTROL.search(text) for text in (*paths, *texts, *(each["description"] for each in issues)))
+
+
 def assert_safe(report: Report, *, thorough: bool = True) -> None:
     """All renderings of a report.
 
@@ -109,5 +123,7 @@ def assert_safe(report: Report, *, thorough: bool = True) -> None:
     assert_only_ours(as_github_renders(job_summary(report)))
     assert_only_commands(annotation_commands(report))
     assert_harmless_in_a_log(terminal_summary(report))
-    ET.fromstring(junit_xml(report))
+    assert_only_lines_of_the_repository(report)
+    for xml in (junit_xml(report), coverage_badge(report), outcome_badge(report)):
+        ET.fromstring(xml)
     assert_page_is_ours(report_page(report), parse=thorough)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import heapq
 import math
-import statistics
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -80,17 +80,18 @@ def cut(
 ) -> Plan:
     """Cut a suite into shards that take about equally long: the longest first, each to the shard with the least so far.
 
-    :param durations: seconds by node id; an unknown test counts as the median of the known.
+    :param durations: seconds by node id; of an unknown test that is expected which the known ones nearest to it take.
     :param shards: how many; the plan has fewer when there is not something for each.
     :param first: files in the order in which they are to be run.
     """
-    median = statistics.median(durations.values()) if durations else _UNKNOWN_SECONDS
+    means = _means(durations)
     seconds: dict[str, float] = {}
     for test in tests:
         name = _together(test, distribution)
         known = durations.get(f"{test.nodeid}@{test.group}" if test.group else test.nodeid)
-        known = durations.get(test.nodeid, median) if known is None else known
-        seconds[name] = seconds.get(name, 0.0) + max(known, _SHORTEST_SECONDS)
+        known = durations.get(test.nodeid) if known is None else known
+        expected = _expected(test.nodeid, means) if known is None else known
+        seconds[name] = seconds.get(name, 0.0) + max(expected, _SHORTEST_SECONDS)
     shards = max(1, min(shards, len(seconds), MOST_SHARDS))
     lightest = [(0.0, number) for number in range(shards)]
     shard_of: dict[str, int] = {}
@@ -108,6 +109,32 @@ def cut(
         first=tuple(first),
         attempt=attempt,
     )
+
+
+def _means(durations: Mapping[str, float]) -> dict[str, float]:
+    """The mean of every family of tests; a median would forget the few long ones, and what counts is their sum."""
+    sums: defaultdict[str, float] = defaultdict(float)
+    counts: defaultdict[str, int] = defaultdict(int)
+    for nodeid, seconds in durations.items():
+        for family in _families(nodeid):
+            sums[family] += seconds
+            counts[family] += 1
+    return {family: sums[family] / count for family, count in counts.items()}
+
+
+def _expected(nodeid: str, means: Mapping[str, float]) -> float:
+    """The seconds of a test that nobody has timed."""
+    return next((means[family] for family in _families(nodeid) if family in means), _UNKNOWN_SECONDS)
+
+
+def _families(nodeid: str) -> Iterator[str]:
+    """What a test belongs to, the nearest first: its other parameters, its class, its file, the suite."""
+    function = nodeid.partition("[")[0]
+    yield f"{function}["
+    if (scope := function.rpartition("::")[0]) != (file := nodeid.partition("::")[0]):
+        yield scope
+    yield file
+    yield ""
 
 
 def _together(test: CollectedTest, distribution: Distribution) -> str:

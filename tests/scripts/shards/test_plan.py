@@ -42,9 +42,24 @@ def test_longest_shard_takes_at_most_a_twentieth_more_than_the_mean():
     assert plan.seconds == pytest.approx(real, abs=0.6)
 
 
-def test_unknown_test_counts_as_the_median():
-    plan = cut(suite("a", "b", "c", "new"), {"a": 1.0, "b": 5.0, "c": 100.0}, 4)
-    assert sorted(plan.seconds) == [1.0, 5.0, 5.0, 100.0]
+@pytest.mark.parametrize(
+    ("new", "expected"),
+    [("a.py::A::one[3]", 15.0), ("a.py::A::new", 17.0), ("a.py::new[1]", 13.0), ("new.py::new", 10.0), ("new", 10.0)],
+)
+def test_unknown_test_is_expected_to_take_what_those_nearest_to_it_take(new, expected):
+    durations = {"a.py::A::one[1]": 10.0, "a.py::A::one[2]": 20.0, "a.py::A::two": 21.0, "a.py::three": 1.0, "b.py::four": 0.0}
+    durations["b.py::five"] = 8.0
+    plan = cut(suite(new), durations, 1)
+    assert plan.seconds == (expected,)
+
+
+def test_shards_stay_equal_when_a_fifth_of_the_tests_is_new():
+    chance = random.Random(7)
+    speeds = [chance.lognormvariate(-2, 1.5) for _ in range(200)]
+    real = {f"test_{n % 200}.py::test_{n}": speeds[n % 200] * chance.uniform(0.75, 1.25) for n in range(20_000)}
+    known = {nodeid: seconds for nodeid, seconds in real.items() if chance.random() < 0.8}
+    taken = [sum(real[nodeid] for nodeid in shard) for shard in cut(suite(*real), known, 50).shards]
+    assert max(taken) <= 1.05 * sum(taken) / 50
 
 
 @pytest.mark.parametrize(
