@@ -20,6 +20,8 @@ KEPT = "savepoint_kept"
 """The attribute of a report that describes the database in which its test was repeated."""
 
 _ISOLATING = "_savepoint_isolation"
+# Its timer has run out, and a repetition that hangs too would never end.
+_TIMED_OUT = " from pytest-timeout."
 
 
 def repeat_and_keep(
@@ -30,7 +32,9 @@ def repeat_and_keep(
     A run keeps ten; further tests are not repeated.
     """
     failed = next((report for report in reports if report.failed), None)
-    if failed is None or _ISOLATING not in getattr(item, "fixturenames", ()) or not worker.has_room_to_keep():
+    if failed is None or _ISOLATING not in getattr(item, "fixturenames", ()) or _TIMED_OUT in failed.longreprtext:
+        return
+    if not worker.has_room_to_keep():
         return
     with worker.keeping_clone():
         again = runtestprotocol(item, nextitem=nextitem, log=False)

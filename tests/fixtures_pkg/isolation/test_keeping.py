@@ -49,6 +49,16 @@ async def test_first_id(time):
     assert crate.id == 1
 """
 }
+HANGS = {
+    "test_hanging.py": """
+import asyncio
+import pytest
+
+@pytest.mark.timeout(1)
+async def test_hangs():
+    await asyncio.sleep(300)
+"""
+}
 TEN_AND_MORE = {
     "test_many.py": """
 import pytest
@@ -126,3 +136,10 @@ def test_finding_says_that_its_test_passed_in_a_database_of_its_own(keeping):
     assert "1 failed, 1 passed" in result.stdout, result.stdout + result.stderr
     assert "SP512 state.sequence_assumption" in result.stdout
     assert "Seen: test_ids.py::test_first_id[1] passed when it was repeated in a database of its own" in result.stdout
+
+
+@pytest.mark.e2e
+def test_test_that_hangs_is_not_repeated_because_nothing_would_end_it(keeping):
+    result = keeping(HANGS)
+    assert "Timeout (>1.0s) from pytest-timeout." in result.stdout, result.stdout + result.stderr
+    assert not COMMAND.findall(result.stdout)
