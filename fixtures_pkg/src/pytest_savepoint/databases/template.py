@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import asyncpg
@@ -89,7 +89,7 @@ async def get_or_build_template(
     seconds = time.monotonic() - started
     return Template(
         name, fingerprint, hit, seconds, schema.source, schema.note, carried,
-        restored=making.was_restored, stored=making.was_stored, warning=making.warning,
+        restored=making.was_restored, stored=making.was_stored, warning=" ".join(making.warnings),
     )  # fmt: skip
 
 
@@ -127,7 +127,7 @@ class _Making:
     stored: StoredTemplate
     was_restored: bool = False
     was_stored: bool = False
-    warning: str = ""
+    warnings: list[str] = field(default_factory=list)
 
     async def make(self, name: str) -> None:
         # Until it is finished it carries a name of this run: a builder that dies leaves nothing that looks like a
@@ -167,22 +167,22 @@ class _Making:
             try:
                 self.was_restored = await self.stored.restore(database)
             except ServerError as error:
-                self.warning = f"The template was built, because its file could not be restored. {error}"
+                self.warnings.append(f"The template was built, because its file could not be restored. {error}")
         if self.was_restored:
             return
         await self.builder.build(self.schema, self.address, database)
-        if is_stored and not self.warning:
+        if is_stored:
             await self._store(database)
 
     async def _store(self, database: str) -> None:
         if await carried_over(self.lease.connection, database):
-            self.warning = "The template is not stored: its migrations change the database itself (ALTER DATABASE, GRANT)."
+            self.warnings.append("The template is not stored: its migrations change the database itself (ALTER DATABASE, GRANT).")
             return
         try:
             await self.stored.store(database)
             self.was_stored = True
         except ServerError as error:
-            self.warning = f"The template is not stored. {error}"
+            self.warnings.append(f"The template is not stored. {error}")
 
 
 async def _finish(connection: Connection, unfinished: str, name: str) -> None:
