@@ -23,6 +23,7 @@ from pytest_savepoint.diagnosis.record import (
 __all__ = ["RULES"]
 
 _UNIQUE = "23505"
+_RETURNS_NUMBER = re.compile(r"\breturning\s+(?:\w+\.)?\"?((?:\w+_)?id)\"?\s*;?\s*$", re.IGNORECASE)
 _NUMBER = re.compile(r"(^|_)(id|pk|no|number|ids)$", re.IGNORECASE)
 _BY_NUMBER = r"\.get\(\s*\w+\s*,\s*\d+\s*\)|[\"'][^\"']*/\d+\b|\bid\s*={1,2}\s*\d+\b|\bid\s*=\s*:?\d+"
 _NOTHING = {"None", "404"}
@@ -69,12 +70,27 @@ def _expects_number(failure: Fact, comparison: Fact, site: Fact) -> int | None:
         if isinstance(compare, ast.Compare) and len(compare.ops) == 1:
             sides = (compare.left, compare.comparators[0])
             numbers = [side for side in sides if isinstance(side, ast.Constant) and isinstance(side.value, int)]
-            named = [side for side in sides if _NUMBER.search(_last_name(side))]
+            named = [side for side in sides if _NUMBER.search(_last_name(side)) or _is_drawn(failure, side)]
             return site["line"] if numbers and named else None
         return None
     if not {comparison["left"], *shown} & {"NoneType", *_NOTHING}:
         return None
     return line_with(failure["function"], _BY_NUMBER) if failure["function"] else None
+
+
+def _is_drawn(failure: Fact, side: ast.AST) -> bool:
+    """Whether a variable holds what an INSERT returned as the id that the database gave."""
+    if not isinstance(side, ast.Name):
+        return False
+    for insert in _inserts(failure):
+        returned = _RETURNS_NUMBER.search(insert["sql"])
+        given = returned and re.search(rf"\(.*\b{returned[1]}\b.*?\)\s*(values|select)", insert["sql"], re.IGNORECASE)
+        if not returned or given or not insert["site"]:
+            continue
+        node = enclosing(failure["function"], insert["site"]["line"], ast.Assign)
+        if isinstance(node, ast.Assign) and side.id in {_last_name(target) for target in node.targets}:
+            return True
+    return False
 
 
 def _last_name(node: ast.AST) -> str:

@@ -64,7 +64,18 @@ def _made_by(failure: Fact, package: str, pattern: str) -> Culprit | None:
             return at_fixture(value["fixture"], pattern)
     function = failure["function"]
     line = line_with(function, pattern) if function else None
-    return at_site({**function, "line": line}) if line else at_site(innermost(failure))
+    return at_site({**function, "line": line}) if line else at_site(_asks(failure) or innermost(failure))
+
+
+def _asks(failure: Fact) -> Fact | None:
+    """The caller's line that sent the request which an endpoint could not answer."""
+    endpoint = failure["endpoint"]
+    for error in failure["exceptions"] if endpoint else ():
+        inside = next((n for n, site in enumerate(error["sites"]) if site["path"] == endpoint["path"]), 0)
+        if inside:
+            site: Fact = error["sites"][inside - 1]
+            return site
+    return None
 
 
 def _leaks(record: Record, kind: str, failure: Fact) -> Iterator[Fact]:

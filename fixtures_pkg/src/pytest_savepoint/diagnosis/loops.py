@@ -6,10 +6,11 @@ import re
 from collections.abc import Callable, Iterator
 
 from pytest_savepoint.diagnosis.finding import Culprit, Finding, finding
-from pytest_savepoint.diagnosis.record import Fact, Record, at_site, innermost, raised
+from pytest_savepoint.diagnosis.record import Fact, Record, at_site, innermost, line_with, raised
 
 __all__ = ["RULES"]
 
+_MAKES_PORTAL = r"TestClient\(|start_blocking_portal\("
 _CLOSES = re.compile(r"\.(dispose|close|aclose|disconnect|shutdown|terminate|wait_closed)\(")
 _PRIMITIVES = ("asyncio.locks.", "asyncio.queues.")
 _TIMEOUTS = {"TimeoutError", "CancelledError", "Cancelled"}
@@ -171,7 +172,10 @@ def _testclient_culprit(failure: Fact, portal: Fact) -> Culprit | None:
         if value["type"].endswith("testclient.TestClient") and value["fixture"] is not None:
             fixture = value["fixture"]
             return Culprit(fixture["path"], fixture["line"], fixture["name"])
-    return at_site(portal["site"]) or _function(failure)
+    function = failure["function"]
+    line = line_with(function, _MAKES_PORTAL) if function else None
+    # The portal's own line may be the application's, that first ran on it.
+    return at_site(portal["site"] if line is None else {**function, "line": line}) or _function(failure)
 
 
 def _function(failure: Fact) -> Culprit | None:

@@ -13,6 +13,7 @@ __all__ = ["RULES"]
 
 _SELECT = re.compile(r"^\s*(select|with)\b", re.IGNORECASE)
 _ORDERED = re.compile(r"\border\s+by\b", re.IGNORECASE)
+_TAKES_AWAY = re.compile(r"\b(?:truncate|delete\s+from|drop\s+table|drop\s+schema)\b[^;]*", re.IGNORECASE)
 _AGGREGATE = re.compile(r"^\s*select\s+(count|sum|min|max|avg|exists|bool_\w+)\s*\(", re.IGNORECASE)
 
 
@@ -180,7 +181,7 @@ def _rows_leaked(record: Record) -> Iterator[Finding]:
             and _mentions({"statements": [last]}, write["table"])
         ]
         cleared = [w for w in failure["committed"] if w["verb"] in ("delete", "truncate") and w["when"] != "call"]
-        if not left or cleared:
+        if not left or cleared or _emptied(failure, left[-1]):
             continue
         write = left[-1]
         fixture = _session_fixture(failure)
@@ -195,6 +196,13 @@ def _rows_leaked(record: Record) -> Iterator[Finding]:
             confidence=0.8,
             evidence=[f"insert into {write['table']} committed in {write['test']}", f"read by: {last['sql'][:120]}"],
         )
+
+
+def _emptied(failure: Fact, write: Fact) -> bool:
+    """Whether somebody took the table, or its rows, away after a write to it; also within several statements at once."""
+    later = (each for each in (*failure["statements"], *failure["definitions"]) if each["time"] > write["time"])
+    gone = (text.lower() for each in later for text in _TAKES_AWAY.findall(each["sql"]))
+    return any(write["table"] in text or text.startswith("drop schema") for text in gone)
 
 
 def _parallel(record: Record) -> bool:

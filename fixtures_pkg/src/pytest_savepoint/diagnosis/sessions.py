@@ -27,6 +27,9 @@ _SESSIONS = (
     "sqlalchemy.ext.asyncio.session.",
     "sqlalchemy.orm.session.",
     "sqlalchemy.ext.asyncio.engine.AsyncConnection",
+    "asyncpg.connection.",
+    "asyncpg.pool.PoolConnectionProxy",
+    "psycopg.",
 )
 
 
@@ -64,43 +67,56 @@ def _failed_transaction(record: Record) -> Iterator[Finding]:
         pending = any(error["type"] == "PendingRollbackError" for error in failure["exceptions"])
         if _ABORTED not in sqlstates(failure) and not pending:
             continue
-        errors = [
-            each
-            for each in record.of("database_error")
-            if each["worker"] == failure["worker"] and each["at"] < failure["at"]
-        ]
-        last = next((each for each in reversed(errors) if each["sqlstate"] == _ABORTED), None)
-        first = next(
-            (
-                each
-                for each in reversed(errors)
-                if each["sqlstate"] not in (_ABORTED, None)
-                and (last is None or each["connection"] == last["connection"])
-            ),
-            None,
-        )
-        if first is None:
-            continue
+        first = _first_error(record, failure)
         wide = [
             value["fixture"]
             for value in failure["fixtures"].values()
             if value["fixture"] and value["fixture"]["scope"] != "function" and value["type"].startswith(_SESSIONS)
         ]
-        elsewhere = first["test"] != failure["test"]
-        if elsewhere and not wide:
+        elsewhere = first is None or first["test"] != failure["test"]
+        if elsewhere and (not wide or (first is None and _failed_before(failure))):
             continue
         name = wide[0]["name"] if wide else "the session"
+        happened = (
+            f"A statement at {place(first['site'])} failed with {first['type']} in {first['test']}, and nobody rolled back."
+            if first is not None
+            else f"A statement of an earlier test failed on {name}, and nobody rolled back."
+        )
         yield finding(
             "session.failed_transaction_reused",
             tests=[failure["test"]],
-            culprit=at_fixture(wide[0]) if elsewhere else at_site(first["site"]),
-            explanation=f"A statement at {place(first['site'])} failed with {first['type']} in {first['test']}, and nobody rolled "
-            f"back. {name} stays in the aborted transaction, and PostgreSQL refuses whatever comes next.",
-            fix=f"Give {name} function scope, or roll back after the expected error (async with session.begin_nested() "
-            "around it).",
+            culprit=at_site(first["site"]) if first is not None and not elsewhere else at_fixture(wide[0]),
+            explanation=f"{happened} {name} stays in the aborted transaction, and PostgreSQL refuses whatever comes next.",
+            fix=f"Give {name} function scope, or roll back after the expected error (async with session.begin_nested() or "
+            "connection.transaction() around it).",
             confidence=0.95,
-            evidence=[f"{first['type']} ({first['sqlstate']}) in {first['test']}: {first['sql'][:120]}"],
+            evidence=[f"{first['type']} ({first['sqlstate']}) in {first['test']}: {first['sql'][:120]}"]
+            if first is not None
+            else [f"the first statement of {failure['test']} was refused: {failure['exceptions'][0]['message'][:120]}"],
         )
+
+
+def _first_error(record: Record, failure: Fact) -> Fact | None:
+    """The error that aborted the transaction, as far as it was recorded."""
+    errors = [
+        each
+        for each in record.of("database_error")
+        if each["worker"] == failure["worker"] and each["at"] < failure["at"]
+    ]
+    last = next((each for each in reversed(errors) if each["sqlstate"] == _ABORTED), None)
+    return next(
+        (
+            each
+            for each in reversed(errors)
+            if each["sqlstate"] not in (_ABORTED, None) and (last is None or each["connection"] == last["connection"])
+        ),
+        None,
+    )
+
+
+def _failed_before(failure: Fact) -> bool:
+    """Whether the test sent anything before the statement that was refused: that may have failed itself."""
+    return len([each for each in failure["statements"] if each["when"] == failure["when"]]) > 1
 
 
 def _detached_object(record: Record) -> Iterator[Finding]:

@@ -17,13 +17,16 @@ from pytest_savepoint.diagnosis.record import (
     overturned,
     place,
     sqlstates,
+    tables_of,
     through,
     timed_out,
+    written,
 )
 
 __all__ = ["RULES"]
 
 _LONG = 0.1
+_AWAITS = re.compile(r"\bawait\b|\basync\s+(with|for)\b")
 _SENDS = re.compile(r"\.(execute|executemany|commit|scalar|scalars)\(")
 _LOCK_REFUSED = {"55P03", "57014"}
 
@@ -31,13 +34,20 @@ _LOCK_REFUSED = {"55P03", "57014"}
 def _held_loop(record: Record) -> Iterator[Finding]:
     for failure in record.failures:
         late = _measured(failure)
-        if not timed_out(failure) and late is None:
+        # Who waits for a pool waits for a connection; the loop may have been held before that.
+        of_a_pool = any(
+            error["type"] == "TimeoutError" and error["module"].startswith("sqlalchemy")
+            for error in failure["exceptions"]
+        )
+        if late is None and (of_a_pool or not timed_out(failure)):
             continue
         held = [
             each
             for each in record.during("held", failure)
             if each["seconds"] >= _LONG
+            and each["when"] == failure["when"]
             and any(site["async"] for site in each["sites"])
+            and not _awaits(failure, each["sites"][0])
             and (late is None or each["seconds"] * 2 > late > each["seconds"] / 2)
         ]
         if not held:
@@ -58,6 +68,17 @@ def _held_loop(record: Record) -> Iterator[Finding]:
             confidence=0.92,
             evidence=[f"loop held {longest['seconds']:.2f} s at {place(site)} during {failure['test']}"],
         )
+
+
+def _awaits(failure: Fact, site: Fact) -> bool:
+    """Whether a line only awaits: what took long there was the machine's load, not a call of the caller's."""
+    functions = (failure["function"], *(error["function"] for error in failure["exceptions"]))
+    for function in functions:
+        if function and function["path"] == site["path"]:
+            lines = dict(enumerate(function["source"], function["line"]))
+            if site["line"] in lines:
+                return bool(_AWAITS.search(lines[site["line"]]))
+    return False
 
 
 def _measured(failure: Fact) -> float | None:
@@ -178,16 +199,13 @@ def _swallows(site: Fact) -> int | None:
 
 
 def _leaked_task(record: Record) -> Iterator[Finding]:
-    """A task of one test sent statements while another one ran, and that one failed."""
+    """A task of one test wrote while another one ran, to what that one asks for, and that one failed."""
     for failure in record.failures:
-        for statement in failure["statements"] if overturned(failure) else ():
+        foreign = [each for each in failure["statements"] if _is_of_other_test(each, failure)]
+        own = {table for each in failure["statements"] if each not in foreign for table in tables_of(each["sql"])}
+        for statement in foreign if overturned(failure) else ():
             made = statement["made"]
-            if (
-                made is None
-                or made["test"] in ("", failure["test"])
-                or made["fixture"] is not None
-                or made["when"] != "call"
-            ):
+            if _table_written(statement, failure) not in own:
                 continue
             yield finding(
                 "task.leaked_past_test",
@@ -201,6 +219,24 @@ def _leaked_task(record: Record) -> Iterator[Finding]:
                 evidence=[f"{statement['sql'][:120]} sent by a task of {made['test']} during {failure['test']}"],
             )
             break
+
+
+def _is_of_other_test(statement: Fact, failure: Fact) -> bool:
+    made = statement["made"]
+    return bool(
+        made is not None
+        and made["test"] not in ("", failure["test"])
+        and made["fixture"] is None
+        and made["when"] == "call"
+    )
+
+
+def _table_written(statement: Fact, failure: Fact) -> str:
+    """The table that a statement writes to, or that its transaction had written to when it commits."""
+    if statement["sql"].strip().upper().startswith("COMMIT"):
+        writes = (each for each in failure["committed"] if each["connection"] == statement["connection"])
+        return next((str(each["table"]) for each in writes if each["test"] == statement["made"]["test"]), "")
+    return written(statement["sql"])[1]
 
 
 def _threads_left(record: Record) -> Iterator[Finding]:

@@ -158,7 +158,7 @@ def _lost_update(record: Record) -> Iterator[Finding]:
                     explanation=f"Two transactions read {table}, computed the new value in Python and wrote it at "
                     f"{place(race['site'])}. Both had read the same value, so one update is lost.",
                     fix="Compute in the statement (set n = n + 1), or read with SELECT ... FOR UPDATE.",
-                    confidence=0.9,
+                    confidence=0.92,
                     evidence=[race["sql"][:140], f"{len(pairs)} transactions read {table} before either wrote"],
                 )
 
@@ -222,7 +222,8 @@ def _frozen_now(record: Record) -> Iterator[Finding]:
     for failure in record.failures:
         if not asserted(failure):
             continue
-        for transaction in _outer_transactions(failure):
+        outer = _outer_transactions(failure)
+        for transaction in [*outer, *transactions(failure)]:
             stamped = [each for each in transaction if _NOW.search(each["sql"]) and each["when"] == "call"]
             columns = {column.lower() for each in stamped for column in _SET_NOW.findall(each["sql"])}
             asked = [
@@ -234,7 +235,7 @@ def _frozen_now(record: Record) -> Iterator[Finding]:
                 continue
             question = asked[-1]["sql"].lower()
             comparison = failure["comparison"] or {}
-            in_sql = any(
+            in_sql = transaction in outer and any(
                 re.search(rf"\b{column}\b\s*[<>]|[<>]\s*(?:\w+\.)?\b{column}\b", question) for column in columns
             )
             in_python = (
@@ -249,8 +250,9 @@ def _frozen_now(record: Record) -> Iterator[Finding]:
                 "time.now_frozen_in_transaction",
                 tests=[failure["test"]],
                 culprit=at_site(site),
-                explanation=f"{place(site)} uses now(), which is the time when the transaction began. A fixture keeps one "
-                f"transaction open for the whole test, so every now() in {failure['test']} is the same.",
+                explanation=f"{place(site)} uses now(), which is the time when the transaction began. "
+                f"{'A fixture keeps one open for the whole test' if transaction in outer else 'The test stays in one'}, so every "
+                f"now() in {failure['test']} is the same.",
                 fix="Use clock_timestamp(), or set the times in Python.",
                 confidence=0.92,
                 evidence=[stamped[-1]["sql"][:120], asked[-1]["sql"][:120]],
@@ -302,7 +304,7 @@ def _timezone_latent(record: Record) -> Iterator[Finding]:
         )
 
 
-def _outer_transactions(failure: Fact) -> Iterator[list[Fact]]:
+def _outer_transactions(failure: Fact) -> list[list[Fact]]:
     """Per connection, the statements of a transaction that was opened during set-up and never ended."""
     opened: dict[int, list[Fact]] = {}
     for statement in failure["statements"]:
@@ -313,7 +315,7 @@ def _outer_transactions(failure: Fact) -> Iterator[list[Fact]]:
             del opened[number]
         elif number in opened:
             opened[number].append(statement)
-    yield from opened.values()
+    return list(opened.values())
 
 
 RULES: tuple[Callable[[Record], Iterator[Finding]], ...] = (

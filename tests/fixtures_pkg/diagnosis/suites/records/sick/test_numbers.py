@@ -1,3 +1,4 @@
+from sqlalchemy import text
 from store import Parcel, voucher_code, Voucher
 
 
@@ -11,6 +12,11 @@ async def test_parcels_are_numbered(session):
     session.add(one)
     await session.flush()
     assert one.id == 1  # SP512
+
+
+async def test_first_number_that_an_insert_returns(session):
+    got = await session.scalar(text("insert into parcel (label, status) values ('urn', 'new') returning id"))
+    assert got == 1  # SP512
 
 
 async def test_vouchers_do_not_meet(session):

@@ -20,6 +20,14 @@ async def test_number_of_pieces_fails(parcel):
         assert (await session.get(Parcel, parcel)).pieces == 3
 
 
+async def test_number_that_was_given_fails():
+    async with new_session() as session:
+        given = await session.scalar(
+            text("insert into parcel (id, label, status, pieces) values (900, 'urn', 'new', 1) returning id")
+        )
+        assert given == 901
+
+
 async def rename(number, **values):
     async with new_session() as session:
         parcel = await session.get(Parcel, number)

@@ -47,6 +47,17 @@ async def raw():
     await connection.close()
 
 
+@pytest_asyncio.fixture(scope="module")  # SP302
+async def labels():
+    connection = await asyncpg.connect(DSN)
+    await connection.execute("create table label (name text primary key)")
+    transaction = connection.transaction()
+    await transaction.start()
+    yield connection
+    await transaction.rollback()
+    await connection.close()
+
+
 @pytest_asyncio.fixture
 async def browser():
     transport = httpx.ASGITransport(app=app)  # SP701

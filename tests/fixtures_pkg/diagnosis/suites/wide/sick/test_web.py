@@ -2,7 +2,8 @@ import asyncio
 import contextvars
 
 import pytest_asyncio
-from web import greeting
+from fastapi.testclient import TestClient
+from web import app, greeting
 
 TRACE = contextvars.ContextVar("trace")
 
@@ -55,6 +56,11 @@ async def test_english():
 
 async def test_trace_ends(trace):
     trace.end()
+
+
+def test_customers_over_the_sync_client():
+    with TestClient(app) as client:  # SP106
+        assert client.get("/customers").json() >= 0
 
 
 async def test_photo_is_developed():

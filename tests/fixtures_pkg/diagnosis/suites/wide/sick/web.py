@@ -2,7 +2,9 @@ import contextlib
 import contextvars
 import time
 
+from bank import engine
 from fastapi import Depends, FastAPI, Request
+from sqlalchemy import text
 
 language = contextvars.ContextVar("language", default="en")
 
@@ -38,6 +40,12 @@ async def report():
 @app.get("/ping")
 async def ping():
     return "pong"
+
+
+@app.get("/customers")
+async def customers():
+    async with engine.connect() as connection:
+        return await connection.scalar(text("select count(*) from customer"))
 
 
 def paint():

@@ -28,6 +28,13 @@ async def engine():
 
 
 @pytest_asyncio.fixture
+async def new_list(engine):
+    async with engine.begin() as connection:
+        await connection.execute(text("drop table if exists list"))
+        await connection.execute(text("create table list (item text)"))
+
+
+@pytest_asyncio.fixture
 async def session(engine):
     async with engine.connect() as connection:
         outer = await connection.begin()

@@ -76,3 +76,33 @@ async def test_wrong_count(session):
 
 async def test_visitor_is_not_known(browser, known_visitor):
     assert (await browser.get("/nowhere")).status_code == 200
+
+
+async def test_item_is_listed(new_list, engine):
+    async with engine.begin() as connection:
+        await connection.execute(text("insert into list values ('milk')"))
+
+
+async def test_item_that_nobody_listed_fails(new_list, engine):
+    async with engine.connect() as connection:
+        assert await connection.scalar(text("select item from list")) == "tea"
+
+
+LATE = {}
+
+
+async def test_note_is_written_later(engine):
+    async def write():
+        await LATE["go"].wait()
+        async with engine.begin() as connection:
+            await connection.execute(text("insert into note values ('late')"))
+
+    LATE["go"] = asyncio.Event()
+    LATE["task"] = asyncio.create_task(write())
+
+
+async def test_number_of_items_fails(new_list, engine):
+    LATE["go"].set()
+    await LATE["task"]
+    async with engine.connect() as connection:
+        assert await connection.scalar(text("select count(*) from list")) == 4
