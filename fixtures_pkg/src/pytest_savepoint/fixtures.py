@@ -124,8 +124,19 @@ def _layer_session(request: pytest.FixtureRequest) -> Iterator[AsyncSession]:
     with worker.layer(request.node.nodeid):
         session = AsyncSession(create_async_engine(_with_driver(worker.database.url)), expire_on_commit=False)
         yield session
-        session.sync_session.invalidate()
-        session.sync_session.expunge_all()
+        _forget(session)
+
+
+def _forget(session: AsyncSession) -> None:
+    """Leave a session without a word to the server, whose loop may be closed: the end of the test undoes what is open."""
+    nested = session.sync_session.get_nested_transaction()
+    while nested is not None:
+        # Else SQLAlchemy would roll back to the savepoint, which it can only say on a loop.
+        for connection, *_ in nested._connections.values():  # noqa: SLF001
+            connection.invalidate()
+        nested = nested.parent
+    session.sync_session.invalidate()
+    session.sync_session.expunge_all()
 
 
 def _with_driver(url: str) -> URL:
@@ -138,9 +149,7 @@ def db_session(db_engine: AsyncEngine) -> Iterator[AsyncSession]:
     """A session whose commit() and rollback() behave as in production while the test runs."""
     session = AsyncSession(db_engine, expire_on_commit=False)
     yield session
-    # The loop may be closed by now. Invalidating sends nothing; the end of the test undoes what is open.
-    session.sync_session.invalidate()
-    session.sync_session.expunge_all()
+    _forget(session)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from asyncpg.prepared_stmt import PreparedStatement
 
 from pytest_savepoint.databases.audit import CHANNEL
 from pytest_savepoint.isolation.socket_transport import SocketTransport
+from pytest_savepoint.isolation.whole import Whole
 
 __all__ = ["AsyncpgWire"]
 
@@ -175,9 +176,9 @@ class AsyncpgWire:
         self._codecs[key] = codec
 
     async def execute(self, sql: str) -> None:
-        """Run one or more statements without parameters on the present loop's connection."""
+        """Run one or more statements without parameters on the present loop's connection, whatever is cancelled."""
         if self._connection is not None:
-            await self._connection.execute(sql)
+            await Whole(self._connection.execute(sql))
 
     async def prepared(self, query: str) -> Any:
         """The prepared statement of a text, shared by every session; the server prepares it once for all loops."""

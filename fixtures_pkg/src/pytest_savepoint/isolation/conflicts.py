@@ -30,6 +30,7 @@ __all__ = [
     "own_connection",
     "own_isolation_level",
     "raw_control",
+    "savepoint_is_gone",
     "take_refusals",
     "test_escaped",
     "two_loops_at_once",
@@ -99,6 +100,14 @@ def needs_rollback(transaction: Transaction) -> SandboxError:
         f"{transaction} had an error and was not rolled back before another session used the connection; on a "
         "connection of its own the server would refuse this statement too (current transaction is aborted).\n"
         f"Call rollback() after the error, or {WAY_OUT}"
+    )
+
+
+def savepoint_is_gone(transaction: Transaction) -> SandboxError:
+    return _refusal(
+        f"{transaction} had an error inside begin_nested() and rolls back to there after another session has used the "
+        "connection, for which all that it did had to be rolled back. On a connection of its own the savepoint would have "
+        f"stayed.\nLeave begin_nested() before another session is used, or {WAY_OUT}"
     )
 
 

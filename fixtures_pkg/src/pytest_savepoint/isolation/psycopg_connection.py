@@ -17,6 +17,7 @@ from pytest_savepoint.isolation.conflicts import own_isolation_level
 from pytest_savepoint.isolation.sandbox import Sandbox
 from pytest_savepoint.isolation.statements import classify
 from pytest_savepoint.isolation.transaction import Transaction
+from pytest_savepoint.isolation.whole import in_a_task
 
 __all__ = ["PsycopgWire", "SharedAsyncConnection"]
 
@@ -59,7 +60,10 @@ class PsycopgWire:
         return self._connection
 
     async def execute(self, text: str) -> None:
-        """Run one or more statements without parameters."""
+        """Run one or more statements without parameters, whatever is cancelled."""
+        await in_a_task(self._execute(text))
+
+    async def _execute(self, text: str) -> None:
         await self._connection.execute(text.encode())
 
     def execute_now(self, text: str) -> bool:

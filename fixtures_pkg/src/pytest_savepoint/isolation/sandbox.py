@@ -51,7 +51,9 @@ class Wire(Protocol):
     @property
     def is_open(self) -> bool: ...
     async def connection(self, *, in_transaction: bool) -> Any: ...
-    async def execute(self, sql: str) -> None: ...
+    async def execute(self, sql: str) -> None:
+        """Run one or more statements of the sandbox, to their end also when the task is cancelled meanwhile."""
+        ...
     def execute_now(self, sql: str) -> bool: ...
     def forget_statements(self) -> None: ...
     def close(self) -> None: ...
@@ -289,10 +291,12 @@ class Sandbox:
             # The check would hold another open transaction to what that one may still put right.
             if self.deferred and self._stack.writes_alone(transaction):
                 await self._check_deferred(transaction)
-            async with self._turn():
-                await self._connection(transaction.driver)
-                await self._send(self._stack.commit(transaction))
-            transaction.wake_waiting()
+            try:
+                async with self._turn():
+                    await self._connection(transaction.driver)
+                    await self._send(self._stack.commit(transaction))
+            finally:
+                transaction.wake_waiting()
 
     async def _check_deferred(self, transaction: Transaction) -> None:
         """Check now what PostgreSQL checks at COMMIT, which never comes here; a fault undoes the transaction."""
@@ -308,11 +312,13 @@ class Sandbox:
 
     async def rollback(self, transaction: Transaction) -> None:
         """Undo a transaction's changes, and only those."""
-        if transaction.level is not None or self._stack.failed is transaction:
-            async with self._turn():
-                await self._connection(transaction.driver)
-                await self._send(self._stack.roll_back(transaction))
-        transaction.end()
+        try:
+            if transaction.level is not None or self._stack.failed is transaction:
+                async with self._turn():
+                    await self._connection(transaction.driver)
+                    await self._send(self._stack.roll_back(transaction))
+        finally:
+            transaction.end()
 
     def abandon(self, transaction: Transaction) -> None:
         """Roll a transaction back without waiting for it: the next statement of the test sends the rollback."""
@@ -328,8 +334,8 @@ class Sandbox:
             raise conflicts.broken_by_outer(transaction, transaction.broken_by, self.test)
         if self._stack.lost is not None:
             raise conflicts.commit_was_lost(*self._stack.lost, self.test)
-        if transaction.failed and self._stack.failed is not transaction and not statement.rolls_back_to:
-            raise conflicts.needs_rollback(transaction)
+        if transaction.failed and self._stack.failed is not transaction:
+            raise conflicts.savepoint_is_gone(transaction) if statement.rolls_back_to else conflicts.needs_rollback(transaction)
 
     def _blocker(self, transaction: Transaction, statement: Statement) -> Transaction | None:
         """The open transaction that must end before this one's statement may run."""
@@ -375,7 +381,7 @@ class Sandbox:
         connection = await wire.connection(in_transaction=self._in_transaction)
         if not self._started:
             self._started = True
-            await wire.execute(self._beginning())
+            await self._send(self._beginning())
             await self._send(self.sequences)
         await self._send(self._stack.overdue())
         return connection

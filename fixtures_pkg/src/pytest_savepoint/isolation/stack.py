@@ -116,6 +116,8 @@ class SavepointStack:
             inner.broken_by = transaction
             if inner.committed:
                 transaction.absorbed = inner
+            elif inner.absorbed is not None:
+                transaction.absorbed = inner.absorbed
             inner.level = None
         if transaction.absorbed is not None:
             self.lost = (transaction, transaction.absorbed)

@@ -154,6 +154,13 @@ async def test_background_task_that_outlives_the_request_is_undone_too():
     assert await count() == 1
 
 
+async def test_session_may_be_left_inside_begin_nested(db_session):
+    db_session.add(Crate(label="outer"))
+    await db_session.begin_nested()
+    db_session.add(Crate(label="inner"))
+    await db_session.flush()
+
+
 async def test_cancelled_statement_leaves_the_connection_usable():
     async def slow():
         async with Session() as session:
