@@ -106,6 +106,18 @@ def test_project_without_settings_is_green_and_its_server_ends_with_the_run(proj
     assert servers(project) == []
 
 
+def test_suite_on_sqlite_needs_no_server(observer):
+    observer.environ |= {"SAVEPOINT_ISOLATION": "auto", "SAVEPOINT_PROVIDER": "sqlite"}
+    (observer.project / "pyproject.toml").write_text(PYPROJECT)
+    observer.write(models=MODELS, test_it=TESTS)
+    done = observer.call("run")
+    assert done.returncode == 0, done.stdout
+    database = observer.report["database"]
+    assert (database["provider"], database["template"]["source"]) == ("sqlite", "metadata")
+    assert database["isolation"] == {"savepoint": 5}
+    assert "SQLite in memory" in done.stdout
+
+
 def test_steps_one_by_one_do_what_a_run_does(project):
     for verb in (["configure"], ["provision", "--background"], ["install"], ["migrate"], ["test"], ["report"]):
         done = project.call(*verb)
