@@ -15,20 +15,22 @@ from measure.example import Example
 from measure.isolation import Isolation
 from measure.machine import BENCH, Machine, machine
 from measure.start import Start
+from measure.workers import Workers
 
 _PACKAGES = ("pytest", "pytest-asyncio", "pytest-xdist", "sqlalchemy", "asyncpg", "pytest-sqla", "pytest-async-sqlalchemy")
-Part = Start | Isolation | Example | Evidence
+Part = Start | Workers | Isolation | Example | Evidence
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench/run")
-    parser.add_argument("parts", nargs="*", metavar="PART", help="start, isolation, example or evidence; none means all")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="start, workers, isolation, example or evidence; none means all")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tests", type=int, default=400, help="in one run of the isolation part")
     given = parser.parse_args()
     with machine() as where:
         makers: dict[str, Callable[[], Part]] = {
             "start": lambda: Start(where),
+            "workers": lambda: Workers(where),
             "isolation": lambda: Isolation(where, given.tests),
             "example": lambda: Example(where),
             "evidence": lambda: Evidence(where),

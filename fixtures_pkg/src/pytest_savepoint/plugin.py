@@ -57,6 +57,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
         if settings.isolation != "none" and settings.migration_tests:
             _add_migration_tests(early_config, settings)
         if settings.isolation != "none" and not options.collectonly:
+            if settings.worker_start == "auto" and (getattr(options, "numprocesses", None) or 0) not in (0, 1):
+                _fork_workers(early_config)
             _prepare(early_config, settings)
             if "redis" in settings.services:
                 _add_redis(early_config, settings)
@@ -69,6 +71,14 @@ def _add_migration_tests(config: pytest.Config, settings: Settings) -> None:
     from pytest_savepoint.migrations.tests import MigrationTests  # noqa: PLC0415
 
     config.pluginmanager.register(MigrationTests(config.rootpath, settings), "savepoint-migrations")
+
+
+def _fork_workers(config: pytest.Config) -> None:
+    from pytest_savepoint.forking.workers import ForkedWorkers, can_fork  # noqa: PLC0415
+
+    if can_fork():
+        measured = [str(name) for name in getattr(config.known_args_namespace, "cov_source", None) or ()]
+        config.pluginmanager.register(ForkedWorkers(measured), "savepoint-workers")
 
 
 def _add_redis(config: pytest.Config, settings: Settings) -> None:

@@ -279,6 +279,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("outgoing_http", _choice("allow", "refuse"), "allow",
             "What becomes of calls that leave this machine while a test runs; refuse ends them with an error that names "
             "the call.", plugin=True),
+    Setting("worker_start", _choice("auto", "spawn"), "auto",
+            "How xdist's workers start: auto (on Linux, forked from one process that has imported the libraries), spawn "
+            "(each imports them itself).", plugin=True),
     Setting("memory", _flag, False,
             "Trace allocations and name the lines whose objects stay in memory over the suite; tests are 5 to 12 times "
             "slower.", plugin=True),

@@ -30,4 +30,12 @@ def _pid_of(victim: str) -> int:
         with psycopg.connect(os.environ["DATABASE_URL"].replace("+asyncpg", "")) as connection:
             (data,) = connection.execute("SHOW data_directory").fetchone()
         return int(Path(data, "postmaster.pid").read_text().split()[0])
-    return os.getppid() if victim == "controller" else os.getpid()
+    return _controller() if victim == "controller" else os.getpid()
+
+
+def _controller() -> int:
+    """The parent, or the parent of the process that this worker was forked from."""
+    parent = os.getppid()
+    if "server.py" not in Path(f"/proc/{parent}/cmdline").read_text():
+        return parent
+    return int(Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[1])

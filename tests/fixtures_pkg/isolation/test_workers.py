@@ -1,0 +1,37 @@
+"""xdist's workers run the same suite however they are started."""
+
+from __future__ import annotations
+
+import pytest
+
+SUITE = {
+    "conftest.py": """
+import os
+os.environ["MODE"] = "from the conftest"
+""",
+    "test_it.py": """
+import os, random
+from pathlib import Path
+import pytest
+from sqlalchemy import text
+
+@pytest.mark.parametrize("number", range(8))
+async def test_works(db_session, number):
+    await db_session.execute(text("create temp table t as select 1"))
+    started_by = Path(f"/proc/{os.getppid()}/cmdline").read_text()
+    assert ("server.py" in started_by) == (os.environ["EXPECTED"] == "forked"), started_by
+    assert os.environ["MODE"] == "from the conftest"
+
+def test_dies():
+    os._exit(3)
+""",
+}
+
+
+@pytest.mark.parametrize(("way", "expected"), [("auto", "forked"), ("spawn", "spawned")])
+def test_worker_that_dies_is_replaced_and_named(run_suite, way, expected):
+    result = run_suite(
+        SUITE, "-o", "asyncio_mode=auto", "-n", "2", EXPECTED=expected, SAVEPOINT_WORKER_START=way, SAVEPOINT_SCHEMA="none"
+    )
+    assert "1 failed, 8 passed" in result.stdout, result.stdout + result.stderr
+    assert "crashed while running 'test_it.py::test_dies'" in result.stdout
