@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from caller import ROOT, Caller
+from caller import ROOT, Caller, published
 
 BENCH = Path(__file__).resolve().parent
 WORKFLOW = ROOT / "workflows" / "minimal.yml"
@@ -83,7 +83,7 @@ def prepare(folder: Path) -> Caller:
             "VIRTUAL_ENV": str(environment),
             "PATH": os.pathsep.join((str(environment / "bin"), os.environ["PATH"], str(Path.home() / "go" / "bin"))),
             "SAVEPOINT_CACHE": str(folder / "cache"),
-            "STAND_IN_SAVEPOINT": str(ROOT),
+            "STAND_IN_SAVEPOINT": str(published(folder / "savepoint")),
             "PYTHONPATH": str(BENCH),
             "PYTEST_ADDOPTS": "-p callers_clock",
             "BENCH_CLOCK": str(folder / "clock"),

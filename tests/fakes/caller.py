@@ -104,13 +104,25 @@ class Caller:
         for uses in sorted({uses for file in files for uses in re.findall(r"uses: ([\w./-]+@\S+)", file.read_text())}):
             name, _, ref = uses.partition("@")
             owner, repository, *_ = name.split("/")
-            folder = ROOT if owner == "savepoint-ci" else STAND_INS / repository
+            folder = self.environ["STAND_IN_SAVEPOINT"] if owner == "savepoint-ci" else STAND_INS / repository
             given += ["--local-repository", f"{owner}/{repository}@{ref}={folder}"]
         return given
 
     def _git(self, *arguments: str) -> str:
         done = subprocess.run(["git", *arguments], cwd=self.folder, check=True, capture_output=True, text=True)
         return done.stdout.strip()
+
+
+def published(folder: Path) -> Path:
+    """A copy of our repository as others get it; act reads the whole folder for every job, whatever lies around in it."""
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
+    for name in filter(None, names):
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).is_file():
+            shutil.copy(ROOT / name, target)
+    return folder
 
 
 def pull_request_event(*, base: str, head: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from fake_actions import zipped
 from fake_github import REPOSITORY, TOKEN, FakeGitHub, Fault
 from pytest_savepoint.settings import read_settings
 from report_samples import SAMPLES
+from savepoint_ci.github import publish as publish_module
 from savepoint_ci.github.client import Client
 from savepoint_ci.github.names import comment_key, run_url
 from savepoint_ci.github.publish import Publication, publish, publish_tested_run
@@ -81,10 +83,8 @@ class Poster:
 
     def __init__(self, github: FakeGitHub, origin: Origin, report: Report, folder: Path) -> None:
         self.github, self.origin, self.folder = github, origin, folder
-        github.comments.clear()
+        self.reset()
         github.pull_requests.clear()
-        github.requests.clear()
-        github.faults.clear()
         github._read_only = origin.read_only
         github.add_pull_request(7, branch="topic", sha=COMMIT, owner="stranger" if "fork" in origin.name else "octocat")
         head = {"full_name": "stranger/Hello-World" if "fork" in origin.name else REPOSITORY}
@@ -98,8 +98,13 @@ class Poster:
         }  # fmt: skip
         if origin.event == "workflow_run":
             github.actions.add_artifact(run, "savepoint", zipped(report_json=report_json(self.report)))
-        if origin.posted_before:
-            github.add_comment("<!-- savepoint:default -->\nof the first attempt")
+
+    def reset(self) -> None:
+        """Nothing was posted yet, or what the first attempt did."""
+        for kept in (self.github.comments, self.github.requests, self.github.faults):
+            kept.clear()
+        if self.origin.posted_before:
+            self.github.add_comment("<!-- savepoint:default -->\nof the first attempt")
 
     def _event(self, run: dict[str, Any], head: dict[str, str]) -> str:
         payload = {
@@ -141,12 +146,17 @@ class Poster:
 
     def check(self) -> None:
         """One comment with exactly this report, or none where none belongs."""
-        assert self.github.bodies() == ([self.body()] if self.origin.comments else [])
+        assert self.github.bodies() == ([self.body] if self.origin.comments else [])
         assert self.github.violations == []
 
+    @functools.cached_property
     def body(self) -> str:
+        return comment_body(self.report, **self.named())
+
+    def named(self) -> dict[str, str]:
+        """What this run is called in its comment."""
         key = comment_key(read_settings(self.folder, environ=self.environ), self.environ)
-        return comment_body(self.report, key=key, run_url=run_url(self.environ))
+        return {"key": key, "run_url": run_url(self.environ)}
 
 
 @pytest.mark.parametrize("origin", ORIGINS, ids=lambda origin: origin.name)
@@ -182,6 +192,34 @@ def test_poster_killed_at_any_request_leaves_at_most_one_comment_and_the_next_on
         assert len(unchecked.bodies()) <= 1
         poster.post()
         poster.check()
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_fault_at_any_request_spoils_no_situation_however_its_run_came_about(
+    unchecked, tmp_path, monkeypatch, situation
+):
+    # The kinds of faults take turns; the tests above put every one of them to the green situation.
+    turn = SITUATIONS.index(situation)
+    for origin in ORIGINS:
+        poster = Poster(unchecked, origin, SAMPLES[situation], tmp_path)
+        # Drawing is the same every time, and takes longer than all the rest.
+        drawn = functools.cache(lambda limit: comment_body(poster.report, limit=limit, **poster.named()))  # noqa: B023
+        monkeypatch.setattr(publish_module, "comment_body", lambda *_, limit, **__: drawn(limit))  # noqa: B023
+        poster.post()
+        asked = len(unchecked.requests)
+        for number in range(asked):
+            fault = list(FAULTS.values())[(turn + number) % len(FAULTS)]
+            poster.reset()
+            unchecked.faults.append(fault(number))
+            poster.post()
+            poster.check()
+        if asked:
+            poster.reset()
+            poster.post(killed_at=1 + turn % asked)
+            assert len(unchecked.bodies()) <= origin.comments
+            poster.post()
+            poster.check()
 
 
 @pytest.mark.parametrize("status", [500, 0])
