@@ -2,7 +2,7 @@ import asyncio
 import threading
 
 import pytest
-from desk import Throttle, both_ways, outside, web_engine
+from desk import Meeting, Throttle, both_ways, outside, web_engine
 from sqlalchemy import text
 
 
@@ -27,7 +27,8 @@ class TestPool:
             assert await connection.fetchval("select 1") == 1
 
     async def test_totals(self, desk):
-        assert await asyncio.gather(desk.total(), desk.total()) == [3, 3]
+        meeting = Meeting()
+        assert await asyncio.gather(desk.total(meeting), desk.total(meeting)) == [3, 3]
 
 
 def test_moves_cross():
