@@ -57,7 +57,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
         if settings.isolation != "none" and settings.migration_tests:
             _add_migration_tests(early_config, settings)
         if settings.isolation != "none" and not options.collectonly:
-            if settings.worker_start == "auto" and (getattr(options, "numprocesses", None) or 0) not in (0, 1):
+            if settings.worker_start == "auto":
                 _fork_workers(early_config)
             _prepare(early_config, settings)
             if "redis" in settings.services:
@@ -74,6 +74,10 @@ def _add_migration_tests(config: pytest.Config, settings: Settings) -> None:
 
 
 def _fork_workers(config: pytest.Config) -> None:
+    workers = getattr(config.known_args_namespace, "numprocesses", None)
+    # A worker has the controller's options.
+    if workers in (None, 0, 1) or "PYTEST_XDIST_WORKER" in os.environ:
+        return
     from pytest_savepoint.forking.workers import ForkedWorkers, can_fork  # noqa: PLC0415
 
     if can_fork():

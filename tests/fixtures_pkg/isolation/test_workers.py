@@ -12,6 +12,7 @@ os.environ["MODE"] = "from the conftest"
     "test_it.py": """
 import os, random
 from pathlib import Path
+import psutil
 import pytest
 from sqlalchemy import text
 
@@ -20,6 +21,7 @@ async def test_works(db_session, number):
     await db_session.execute(text("create temp table t as select 1"))
     started_by = Path(f"/proc/{os.getppid()}/cmdline").read_text()
     assert ("server.py" in started_by) == (os.environ["EXPECTED"] == "forked"), started_by
+    assert psutil.Process().children() == []
     assert os.environ["MODE"] == "from the conftest"
 
 def test_dies():
