@@ -18,13 +18,17 @@ __all__ = ["PLAN_FILE", "attempt", "make_plan", "select", "shard_of_run"]
 PLAN_FILE = "plan.json"
 
 
-def make_plan(invocation: Invocation, python: Path, shards: int, *, arguments: Sequence[str]) -> Plan:
+def make_plan(
+    invocation: Invocation, python: Path, shards: int, *, arguments: Sequence[str], by_names: bool = False
+) -> Plan:
     """Collect the tests and cut them by what the history knows of their durations.
 
     :param arguments: for pytest, those of the setting pytest-args among them.
+    :param by_names: leave the history out: machines that cut for themselves may have different ones, and one machine that
+        runs all shards gets another with each.
     :raises PlanError: when pytest cannot collect.
     """
-    history = known_history(invocation)
+    history = None if by_names else known_history(invocation)
     collection = collect_tests(
         python, invocation.settings, invocation.project, environ=invocation.environ, arguments=arguments
     )
@@ -80,7 +84,7 @@ def _plan(invocation: Invocation, python: Path, arguments: Sequence[str]) -> Pla
     count = int(invocation.settings.shard.partition("/")[2])
     file = _plan_file(invocation)
     if not invocation.settings.plan:
-        plan = _of_length(make_plan(invocation, python, count, arguments=arguments), count)
+        plan = _of_length(make_plan(invocation, python, count, arguments=arguments, by_names=True), count)
         file.write_bytes(plan_json(plan))
         return plan
     try:
