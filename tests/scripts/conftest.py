@@ -88,6 +88,8 @@ def observer(tool) -> Tool:
         "SAVEPOINT_ISOLATION": "none",
         "SAVEPOINT_WORKERS": "0",
         "SAVEPOINT_PYTEST_ARGS": "-p pytest_savepoint.plugin",
+        # The development environment has plugins that no suite here uses; their imports are a quarter of a short run.
+        "PYTEST_ADDOPTS": "-p no:hypothesispytest -p no:respx",
         "PYTHONPATH": str(ROOT / "fixtures_pkg" / "src"),
     }
     return tool

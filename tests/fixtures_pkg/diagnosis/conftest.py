@@ -105,7 +105,7 @@ def diagnose_suite(tmp_path: Path, server: Server) -> Diagnose:
             "SAVEPOINT_EVIDENCE": str(evidence),
         }
         command = [
-            sys.executable, "-m", "pytest", "-p", "no:savepoint", "-p", "pytest_savepoint.plugin",
+            sys.executable, "-m", "pytest", "-p", "no:savepoint", "-p", "no:hypothesispytest", "-p", "pytest_savepoint.plugin",
             "--savepoint-isolation", "none", "-p", "no:cacheprovider", *arguments,
         ]  # fmt: skip
         done = subprocess.run(

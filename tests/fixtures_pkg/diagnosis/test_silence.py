@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 PYPROJECT = """
 [[tool.savepoint.silence]]
 file = "test_old.py"
@@ -25,6 +27,7 @@ def suite(**markers: str) -> dict[str, str]:
     return {"pyproject.toml": PYPROJECT, **tests}
 
 
+@pytest.mark.e2e
 def test_silenced_findings_are_listed_with_their_reasons_and_the_others_shown(diagnose_suite):
     asked = '@pytest.mark.savepoint_silence("SP101", "SP403", reason="fire and forget")'
     found = diagnose_suite(suite(known=asked, old="", new=""), "-n", "1")
@@ -39,6 +42,7 @@ def test_silenced_findings_are_listed_with_their_reasons_and_the_others_shown(di
     ]
 
 
+@pytest.mark.e2e
 def test_marker_without_a_reason_fails_its_test_and_silences_nothing(diagnose_suite):
     found = diagnose_suite(suite(known='@pytest.mark.savepoint_silence("SP403")', new=""))
     assert 'takes a reason, as in @pytest.mark.savepoint_silence("SP507", reason="...")' in found.output

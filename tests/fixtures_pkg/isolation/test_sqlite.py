@@ -68,6 +68,7 @@ def test_test_that_needs_postgresql_is_refused_by_the_name_of_the_setting(run_on
     assert said.count("provider is sqlite") >= 3
 
 
+@pytest.mark.e2e
 def test_types_of_postgresql_fail_with_the_name_of_the_setting(run_on_sqlite):
     model = """
 from shop import Base

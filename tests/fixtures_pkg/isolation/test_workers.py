@@ -30,6 +30,7 @@ def test_dies():
 }
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(("way", "expected"), [("auto", "forked"), ("spawn", "spawned")])
 def test_worker_that_dies_is_replaced_and_named(run_suite, way, expected):
     result = run_suite(

@@ -90,7 +90,7 @@ class Migrated:
 
     def test(self, *arguments: str, **variables: str) -> Tested:
         """Run pytest in the project."""
-        command = [sys.executable, "-m", "pytest", "-p", "no:savepoint", "-p", "pytest_savepoint.plugin", "-rA", *arguments]
+        command = [sys.executable, "-m", "pytest", "-p", "no:savepoint", "-p", "no:hypothesispytest", "-p", "pytest_savepoint.plugin", "-rA", *arguments]
         hidden = ("PYTEST_", "SAVEPOINT_", "DATABASE_URL")
         environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
         evidence = self.folder / "evidence.jsonl"
