@@ -27,7 +27,13 @@ _WAITING = 256
 
 def can_fork() -> bool:
     """Whether this system starts processes in the ways that are needed: Linux, from 5.3 on."""
-    return sys.platform == "linux" and hasattr(os, "pidfd_open")
+    if sys.platform != "linux" or not hasattr(os, "pidfd_open"):
+        return False
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError:  # an older kernel, or a container that forbids it
+        return False
+    return True
 
 
 class ForkedWorkers:
