@@ -8,29 +8,13 @@ is subtracted. Prints the table and writes it to bench/overhead/results.md.
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
-BENCH = Path(__file__).resolve().parent
-ROOT = BENCH.parents[1]
-SOURCES = [str(ROOT / name) for name in ("scripts", "fixtures_pkg/src", "tests/fakes")]
-sys.path[:0] = SOURCES
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
 
-from pytest_savepoint.cache import cache_directory  # noqa: E402 - after the path is set
-from savepoint_ci.locked_environment import locked_environment, python_of  # noqa: E402
-
-
-def main() -> int:
-    if "--help" in sys.argv[1:]:
-        print(__doc__)
-        return 0
-    lock = ROOT / "scripts" / "requirements-dev.txt"
-    environment = locked_environment(cache_directory(os.environ) / "development", lock)
-    command = [str(python_of(environment)), str(BENCH / "jobs.py"), *sys.argv[1:]]
-    return subprocess.call(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": os.pathsep.join(SOURCES)})
-
+from development import call  # noqa: E402 - after the path is set
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(call(HERE / "jobs.py", __doc__))

@@ -7,6 +7,7 @@ ends; the last process to leave drops the clones.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import os
@@ -82,7 +83,9 @@ def _fork_workers(config: pytest.Config) -> None:
 
     if can_fork():
         measured = [str(name) for name in getattr(config.known_args_namespace, "cov_source", None) or ()]
-        config.pluginmanager.register(ForkedWorkers(measured), "savepoint-workers")
+        # Where it cannot be had, xdist starts the workers as it always does.
+        with contextlib.suppress(OSError):
+            config.pluginmanager.register(ForkedWorkers(measured), "savepoint-workers")
 
 
 def _add_redis(config: pytest.Config, settings: Settings) -> None:

@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from pytest_savepoint.errors import SandboxError, SettingsError
-from pytest_savepoint.isolation import conflicts
 from pytest_savepoint.isolation.sqlite_memory import SqliteEngines
 from pytest_savepoint.settings import Settings
 from pytest_savepoint.worker import Database
@@ -72,7 +71,7 @@ class SqliteWorker:
 
     @contextmanager
     def _restored(self, nodeid: str) -> Iterator[None]:
-        self._refuse_layer(nodeid, "rows")
+        self.sandbox.refuse_layer(nodeid, "rows")
         self.sandbox.close()
         with self.engines.database.restored():
             yield
@@ -88,12 +87,8 @@ class SqliteWorker:
 
     @contextmanager
     def _unisolated(self, nodeid: str) -> Iterator[None]:
-        self._refuse_layer(nodeid, "none")
+        self.sandbox.refuse_layer(nodeid, "none")
         yield
-
-    def _refuse_layer(self, nodeid: str, isolation: str) -> None:
-        if self.sandbox.layer is not None:
-            raise conflicts.layer_is_elsewhere(self.sandbox.layer, nodeid, isolation)
 
     @contextmanager
     def layer(self, name: str) -> Iterator[None]:

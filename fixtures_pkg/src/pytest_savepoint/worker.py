@@ -131,7 +131,7 @@ class Worker:
             with self._in_clone(nodeid):
                 yield
             return
-        self._refuse_layer(nodeid, "rows")
+        self.sandbox.refuse_layer(nodeid, "rows")
         tables = self._known_tables()
         self._listen()
         if self.sandbox.wire is not None:
@@ -152,10 +152,6 @@ class Worker:
     def _sequences_for(self, nodeid: str) -> str:
         how = self.settings.sequences
         return "" if how == "keep" else setting_sequences(self._known_tables().sequences, how, nodeid)
-
-    def _refuse_layer(self, nodeid: str, isolation: str) -> None:
-        if self.sandbox.layer is not None:
-            raise conflicts.layer_is_elsewhere(self.sandbox.layer, nodeid, isolation)
 
     @contextmanager
     def layer(self, name: str) -> Iterator[None]:
@@ -183,7 +179,7 @@ class Worker:
 
     @contextmanager
     def _in_clone(self, nodeid: str) -> Iterator[None]:
-        self._refuse_layer(nodeid, "clone")
+        self.sandbox.refuse_layer(nodeid, "clone")
         name = self._clone_of_now()
         self._spare_clones.execute(name, self._sequences_for(nodeid))
         self._listen()
@@ -218,7 +214,7 @@ class Worker:
 
     @contextmanager
     def _unisolated(self, nodeid: str) -> Iterator[None]:
-        self._refuse_layer(nodeid, "none")
+        self.sandbox.refuse_layer(nodeid, "none")
         self._listen()
         yield
         # It commits for real and says so: nothing of it is the next test's.

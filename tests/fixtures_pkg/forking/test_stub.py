@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -122,3 +124,14 @@ def test_each_draws_other_random_numbers(start):
 def test_without_a_server_the_python_that_was_wanted_is_started(tmp_path):
     command = [sys.executable, "-I", "-S", STUB, str(tmp_path / "nobody"), "-u", "-c", "print(6 * 7)"]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "42\n"
+
+
+def test_nothing_of_a_run_is_left_when_its_workers_are_gone(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    run = ForkedWorkers([])
+    server = next(each for each in psutil.Process().children() if "server.py" in " ".join(each.cmdline()))
+    begun = time.monotonic()
+    run.pytest_unconfigure()
+    assert not server.is_running()
+    assert time.monotonic() - begun < workers.PATIENCE, "it ended by itself"
+    assert list(tmp_path.iterdir()) == []

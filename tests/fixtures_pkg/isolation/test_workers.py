@@ -38,3 +38,14 @@ def test_worker_that_dies_is_replaced_and_named(run_suite, way, expected):
     )
     assert "1 failed, 8 passed" in result.stdout, result.stdout + result.stderr
     assert "crashed while running 'test_it.py::test_dies'" in result.stdout
+
+
+@pytest.mark.e2e
+def test_workers_start_as_xdist_starts_them_where_no_socket_can_be_made(run_suite, tmp_path):
+    deep = tmp_path / ("a-folder-with-a-long-name" * 5)
+    deep.mkdir()
+    result = run_suite(
+        SUITE, "-o", "asyncio_mode=auto", "-n", "2", "-k", "works",
+        EXPECTED="spawned", SAVEPOINT_SCHEMA="none", TMPDIR=str(deep),
+    )  # fmt: skip
+    assert "8 passed" in result.stdout, result.stdout + result.stderr

@@ -20,7 +20,7 @@ __all__ = ["ForkedWorkers", "can_fork"]
 
 _HERE = Path(__file__).resolve().parent
 _LIBRARIES = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")})
-_PATIENCE = 5.0
+PATIENCE = 5.0
 _WAITING = 256
 """Stubs and messages that may wait while the server imports."""
 
@@ -40,6 +40,7 @@ class ForkedWorkers:
     """One server for the workers of a run.
 
     :param measured: the names of packages whose import is measured, so that each worker has to do it itself.
+    :raises OSError: when no socket or process can be made, such as in a temporary folder with a long name.
     """
 
     def __init__(self, measured: list[str]) -> None:
@@ -47,17 +48,24 @@ class ForkedWorkers:
         self._folder = Path(tempfile.mkdtemp(prefix="savepoint-"))
         self._socket = str(self._folder / "workers")
         self._told: set[str] = set()
+        try:
+            self._server = self._start()
+        except OSError:
+            shutil.rmtree(self._folder)
+            raise
+        self._tell()
+
+    def _start(self) -> subprocess.Popen[bytes]:
         with socket.socket(socket.AF_UNIX) as listening:
             listening.bind(self._socket)
             listening.listen(_WAITING)
-            self._server = subprocess.Popen(
+            return subprocess.Popen(
                 [sys.executable, _HERE / "server.py", str(listening.fileno())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 pass_fds=[listening.fileno()],
             )
-        self._tell()
 
     @pytest.hookimpl(trylast=True, optionalhook=True)
     def pytest_xdist_setupnodes(self, specs: list[Any]) -> None:
@@ -90,7 +98,7 @@ class ForkedWorkers:
         assert self._server.stdin is not None
         self._server.stdin.close()
         try:
-            self._server.wait(_PATIENCE)
+            self._server.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self._server.kill()
             self._server.wait()

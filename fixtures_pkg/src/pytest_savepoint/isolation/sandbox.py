@@ -185,6 +185,14 @@ class Sandbox:
         """The module or class whose transaction is open around the tests that run now."""
         return self._layers[-1] if self._layers else None
 
+    def refuse_layer(self, test: str, isolation: str) -> None:
+        """Refuse a test that is undone in another way: it would not see what the layer's fixtures made.
+
+        :raises SandboxError: when a layer is open.
+        """
+        if self.layer is not None:
+            raise conflicts.layer_is_elsewhere(self.layer, test, isolation)
+
     def open_layer(self, name: str) -> None:
         """Keep a transaction around the tests of a module or a class; nothing is sent until the first statement.
 
