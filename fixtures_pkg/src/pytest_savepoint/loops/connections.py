@@ -1,68 +1,43 @@
-"""Every engine, pool and database connection: who made it, on which loop, and who holds it."""
+"""Every engine, pool and database connection: who made it, and on which loop."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import re
 import sys
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
 from sqlalchemy import Engine, event
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.pool import Pool, QueuePool
+from sqlalchemy.pool import Pool
 
 from pytest_savepoint.evidence import Fact, Recorder
 from pytest_savepoint.loops.frames import Caller, source_line, walk
 from pytest_savepoint.loops.makers import Loops
 from pytest_savepoint.loops.patches import Patches, harmless
-from pytest_savepoint.loops.tasks import Tasks
 
-__all__ = ["Connections"]
+__all__ = ["BORN", "Connections"]
 
-_LINES = 8
+BORN = "savepoint"
+"""The key under which a pool's record carries what is known of its connection."""
+
 _ASSIGNED = re.compile(r"^\s*(?:self\.)?(\w+)\s*(?::[^=]+)?=[^=]")
-
-
-@dataclass(frozen=True)
-class _Checkout:
-    """One connection between checkout and checkin."""
-
-    pool: int
-    fact: Fact
-    task: Callable[[], Any] | None
-
-
-@dataclass(frozen=True)
-class _Waiting:
-    """Somebody who asks a pool for a connection when none is free."""
-
-    pool: int
-    size: int
-    engine: Fact | None
-    stack: list[Fact]
-    task: Callable[[], Any] | None
 
 
 class Connections:
     """Watches SQLAlchemy's engines and asyncpg's own connections; only observes, never changes one."""
 
-    def __init__(self, recorder: Recorder, caller: Caller, loops: Loops, tasks: Tasks) -> None:
+    def __init__(self, recorder: Recorder, caller: Caller, loops: Loops) -> None:
         self._recorder = recorder
         self._caller = caller
         self._loops = loops
-        self._tasks = tasks
         self._engines: weakref.WeakKeyDictionary[Any, Fact] = weakref.WeakKeyDictionary()  # by dialect
         self._drivers: weakref.WeakKeyDictionary[Any, Fact] = weakref.WeakKeyDictionary()  # by driver's connection
         self._numbered: dict[int, Fact] = {}  # the living connections of drivers
         # asyncpg's pools take no weak reference; each new one overwrites what had its number before.
         self._pools: dict[int, Fact] = {}
-        self._held: dict[int, _Checkout] = {}  # by id of the pool's record, from checkout to checkin
-        self._waiting: dict[int, _Waiting] = {}
         self._listeners: list[tuple[Any, str, Callable[..., Any]]] = []
         self._count = 0
         self.when_gone: Callable[[int], None] = lambda _number: None
@@ -74,19 +49,14 @@ class Connections:
         for target, name, listener in (
             (Engine, "do_connect", self._before_connect),
             (Pool, "connect", self._connected),
-            (Pool, "checkout", self._checked_out),
-            (Pool, "checkin", self._checked_in),
             (Pool, "close", self._closed),
             (Pool, "detach", self._closed),
         ):
             # First in line: another listener may answer do_connect and end the round.
             event.listen(target, name, listener, insert=True)
             self._listeners.append((target, name, listener))
-        patches.wrap(QueuePool, "_do_get", self._watch_exhaustion)
         patches.wrap(asyncpg.connection.Connection, "__init__", self._watch_asyncpg_connections)
         patches.wrap(asyncpg.pool.Pool, "__init__", self._watch_asyncpg_pools)
-        patches.wrap(asyncpg.pool.Pool, "_acquire", self._watch_acquire)
-        patches.wrap(asyncpg.pool.Pool, "release", self._watch_release)
 
     def uninstall(self) -> None:
         while self._listeners:
@@ -129,86 +99,6 @@ class Connections:
         """The engines that have connections open, with how many."""
         return [dict(fact) for fact in self._engines.values() if fact["open"]]
 
-    def _watch_exhaustion(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        def _do_get(pool: Any) -> Any:
-            waiting = self._wait(pool, sys._getframe(1)) if _is_empty(pool) else None  # noqa: SLF001 # who waits
-            try:
-                return original(pool)
-            except (PoolTimeoutError, asyncio.CancelledError) as error:
-                self._exhausted(waiting, cancelled=isinstance(error, asyncio.CancelledError))
-                raise
-            finally:
-                self._waiting.pop(id(waiting), None)
-
-        return _do_get
-
-    def _watch_acquire(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        def _acquire(pool: Any, timeout: float | None) -> Any:
-            return self._acquire(pool, original(pool, timeout), sys._getframe(1))  # noqa: SLF001
-
-        return _acquire
-
-    async def _acquire(self, pool: Any, acquiring: Any, frame: Any) -> Any:
-        waiting = None if pool.get_idle_size() or pool.get_size() < pool.get_max_size() else self._wait(pool, frame)
-        try:
-            proxy = await acquiring
-        except (TimeoutError, asyncio.TimeoutError, asyncio.CancelledError) as error:
-            self._exhausted(waiting, cancelled=isinstance(error, asyncio.CancelledError))
-            raise
-        finally:
-            self._waiting.pop(id(waiting), None)
-        self._lent(pool, proxy, frame)
-        return proxy
-
-    @harmless
-    def _lent(self, pool: Any, proxy: Any, frame: Any) -> None:
-        known = self.of(proxy._con)  # noqa: SLF001 # the connection behind asyncpg's proxy
-        self._held[id(proxy._holder)] = self._checkout(pool, frame, known)  # noqa: SLF001
-
-    def _watch_release(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        def release(pool: Any, connection: Any, *args: Any, **kwargs: Any) -> Any:
-            self._held.pop(id(getattr(connection, "_holder", None)), None)
-            return original(pool, connection, *args, **kwargs)
-
-        return release
-
-    @harmless
-    def _wait(self, pool: Any, frame: Any) -> _Waiting:
-        task = _current_task()
-        waiting = _Waiting(
-            pool=id(pool),
-            size=pool.size() if hasattr(pool, "size") else pool.get_max_size(),
-            engine=self.of(getattr(pool, "_dialect", pool)),
-            stack=self._caller.stack(frame),
-            task=weakref.ref(task) if task is not None else None,
-        )
-        self._waiting[id(waiting)] = waiting
-        return waiting
-
-    @harmless
-    def _exhausted(self, waiting: _Waiting | None, *, cancelled: bool = False) -> None:
-        if waiting is None:
-            return
-        asking = waiting.task() if waiting.task is not None else None
-        holders = []
-        for checkout in list(self._held.values()):
-            if checkout.pool == waiting.pool:
-                task = checkout.task() if checkout.task is not None else None
-                holders.append({**checkout.fact, "task": self._tasks.of(task), "own": task is asking})
-        self._recorder.note(
-            "pool_exhausted",
-            engine=waiting.engine,
-            size=waiting.size,
-            holders=holders[:20],
-            waiting=waiting.stack,
-            cancelled=cancelled,
-        )
-
-    def note_waiting(self) -> None:
-        """Record who waits for a connection of a pool right now; a test that hangs is ended while it waits."""
-        for waiting in list(self._waiting.values()):
-            self._exhausted(waiting)
-
     # -- engines --------------------------------------------------------------------------------------------------
     def _watch_engines(self, original: Callable[..., None]) -> Callable[..., None]:
         def __init__(engine: Engine, *args: Any, **kwargs: Any) -> None:  # noqa: N807 # stands in for it
@@ -220,7 +110,6 @@ class Connections:
     def _watch_asyncpg_pools(self, original: Callable[..., None]) -> Callable[..., None]:
         def __init__(pool: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
             original(pool, *args, **kwargs)
-            self._held = {key: each for key, each in self._held.items() if each.pool != id(pool)}
             self._remember("pool", pool, sys._getframe(1))  # noqa: SLF001
 
         return __init__
@@ -302,43 +191,15 @@ class Connections:
         maker = fact["maker"] = record.info.pop("savepoint.engine", None)
         if maker is not None:
             maker["open"] += 1
-        record.info["savepoint"] = fact
-
-    @harmless
-    def _checked_out(self, _adapter: Any, record: Any, fairy: Any) -> None:
-        born: Fact | None = record.info.get("savepoint")
-        frame = sys._getframe(1)  # noqa: SLF001
-        here = self._loops.running(frame)
-        checkout = self._held[id(record)] = self._checkout(fairy._pool, frame, born)  # noqa: SLF001 # not in the event
-        if born is None or born["loop"] is None or here is None:
-            return
-        if born["loop"]["loop"] != here["loop"]:
-            self._recorder.note("crossed", resource=self.now(born), loop=here, sites=checkout.fact["sites"])
-
-    def _checkout(self, pool: Any, frame: Any, born: Fact | None) -> _Checkout:
-        task = _current_task()
-        sites, fixture = self._caller.look(frame, _LINES)
-        fact = {
-            "sites": sites,
-            "fixture": fixture,
-            "test": self._recorder.test,
-            "when": self._recorder.when,
-            "connection": born and born["connection"],
-        }
-        return _Checkout(pool=id(pool), fact=fact, task=weakref.ref(task) if task is not None else None)
+        record.info[BORN] = fact
 
     def now(self, fact: Fact) -> Fact:
         """A resource's fact with its loop as it is at this moment, open or closed."""
         return {**fact, "loop": self._loops.now(fact["loop"])}
 
     @harmless
-    def _checked_in(self, _adapter: Any, record: Any) -> None:
-        self._held.pop(id(record), None)
-
-    @harmless
     def _closed(self, _adapter: Any, record: Any) -> None:
-        self._held.pop(id(record), None)
-        born = record.info.get("savepoint")
+        born = record.info.get(BORN)
         if born is not None:
             self.when_gone(born["connection"])
             if born["maker"] is not None:
@@ -352,19 +213,8 @@ def _attribute(thing: Any, name: str) -> Any:
         return None
 
 
-def _is_empty(pool: Any) -> bool:
-    return bool(pool.checkedout() >= pool.size() + max(pool._max_overflow, 0) and pool._max_overflow >= 0)  # noqa: SLF001
-
-
 def _belongs_to_loop(connection: Any) -> bool:
     """Whether it works on the loop that opened it only: asyncpg's do, but not the sandbox's, which go from loop to loop."""
     return isinstance(connection, asyncpg.connection.Connection) and not getattr(
         type(connection), "belongs_to_no_loop", False
     )
-
-
-def _current_task() -> Any:
-    try:
-        return asyncio.current_task()
-    except RuntimeError:
-        return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import threading
 import time
@@ -14,11 +13,11 @@ import asyncpg
 from sqlalchemy import Engine, event
 
 from pytest_savepoint.evidence import Fact, Recorder
-from pytest_savepoint.loops.connections import Connections
+from pytest_savepoint.loops.connections import BORN, Connections
 from pytest_savepoint.loops.frames import Caller
 from pytest_savepoint.loops.patches import Patches, harmless
 from pytest_savepoint.loops.sql import Sql, read_sql, tells_the_time
-from pytest_savepoint.loops.tasks import Tasks
+from pytest_savepoint.loops.tasks import Tasks, current_task
 
 __all__ = ["Statements"]
 
@@ -135,7 +134,7 @@ class Statements:
 
     def _number(self, connection: Any) -> int | None:
         fairy = getattr(connection, "_dbapi_connection", None)
-        fact = getattr(fairy, "info", {}).get("savepoint")
+        fact = getattr(fairy, "info", {}).get(BORN)
         return fact["connection"] if fact else None
 
     @harmless
@@ -203,7 +202,7 @@ class Statements:
     # -- both -----------------------------------------------------------------------------------------------------
     def _note(self, connection: int | None, sql: str, frame: Any, *, refreshes: bool = False) -> None:
         stack, fixture = self._caller.look(frame, _LINES)
-        task = _current_task()
+        task = current_task()
         made = self._tasks.made(task)
         entry: Fact = {
             "connection": connection,
@@ -273,13 +272,6 @@ class Statements:
         self._shared.add((born["database"], write["table"]))
         maker = born["maker"] or born
         self._recorder.note("written", database=born["database"], table=write["table"], engine=maker["site"])
-
-
-def _current_task() -> Any:
-    try:
-        return asyncio.current_task()
-    except RuntimeError:
-        return None
 
 
 def _refreshes(context: Any) -> bool:

@@ -16,7 +16,7 @@ from pytest_savepoint.loops.frames import Caller, site_of
 from pytest_savepoint.loops.makers import Loops
 from pytest_savepoint.loops.patches import Patches, harmless
 
-__all__ = ["Tasks"]
+__all__ = ["Tasks", "current_task"]
 
 _TELLS_CONTEXT = hasattr(asyncio.Task, "get_context")  # Python 3.12
 
@@ -180,3 +180,11 @@ def _plain(context: contextvars.Context) -> dict[str, str]:
 
 def _loop_closed(task: Any) -> bool:
     return isinstance(task, asyncio.Task) and task.get_loop().is_closed()
+
+
+def current_task() -> Any:
+    """The task that runs in this thread, or None; also where no loop runs."""
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None

@@ -11,10 +11,12 @@ from typing import Any
 from pytest_savepoint.evidence import Fact, Recorder
 from pytest_savepoint.loops.blocking import Blocking
 from pytest_savepoint.loops.caches import Caches
+from pytest_savepoint.loops.checkouts import Checkouts
 from pytest_savepoint.loops.connections import Connections
 from pytest_savepoint.loops.failures import Failures
 from pytest_savepoint.loops.frames import Caller, code_of
 from pytest_savepoint.loops.growth import Growth
+from pytest_savepoint.loops.local_time import LocalTime
 from pytest_savepoint.loops.makers import Loops
 from pytest_savepoint.loops.patches import Patches, harmless
 from pytest_savepoint.loops.reach import Reach, reached
@@ -38,8 +40,10 @@ class Watch:
         self.caller = Caller(root)
         self.loops = Loops(self.caller)
         self.tasks = Tasks(recorder, self.caller, self.loops)
-        self.connections = Connections(recorder, self.caller, self.loops, self.tasks)
+        self.connections = Connections(recorder, self.caller, self.loops)
+        self.checkouts = Checkouts(recorder, self.caller, self.loops, self.connections, self.tasks)
         self.statements = Statements(recorder, self.caller, self.connections, self.tasks)
+        self.local_time = LocalTime(recorder, self.caller, self.connections, self.statements)
         self.state = State(recorder, self.caller)
         self.caches = Caches(recorder, self.caller)
         self.failures = Failures(
@@ -59,6 +63,7 @@ class Watch:
     def start(self) -> None:
         self.loops.install(self._patches)
         self.connections.install(self._patches)
+        self.checkouts.install(self._patches)
         self.tasks.install(self._patches)
         self.statements.install(self._patches)
         self.state.install(self._patches)
@@ -81,6 +86,7 @@ class Watch:
         self.unawaited.stop()
         self.blocking.uninstall()
         self.statements.uninstall()
+        self.checkouts.uninstall()
         self.connections.uninstall()
         self._patches.restore()
 

@@ -1,0 +1,133 @@
+"""What pytest knows of a test when it fails: its fixtures, what its assertion compared, and which fixture gave up."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+import pytest
+
+from pytest_savepoint.evidence import Fact
+from pytest_savepoint.loops.applications import unseen_by_middleware
+from pytest_savepoint.loops.comparison import compared
+from pytest_savepoint.loops.patches import harmless
+from pytest_savepoint.loops.reach import Reach
+from pytest_savepoint.loops.watch import Watch
+
+__all__ = ["FailedTest"]
+
+_TABLES = re.compile(r"\b(?:from|join|into|update|table)\s+(?:only\s+)?\"?([\w.]+)", re.IGNORECASE)
+
+
+class FailedTest:
+    """Follows the test that runs, and describes its failure to the recorder; one object serves all tests of a process."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self._fixtures: dict[str, Fact] = {}
+        self._culprit: Fact | None = None
+        self._finished: list[str] = []
+        self._comparison: Fact | None = None
+        self._compared: tuple[object, ...] = ()
+        self._open_before: list[Fact] = []
+
+    def begin(self) -> None:
+        """A test starts."""
+        self._culprit = self._comparison = None
+        self._compared = ()
+        self._open_before = self._watch.statements.open_transactions()
+        self._finished.clear()
+
+    def begin_teardown(self) -> None:
+        self._finished.clear()
+
+    def fixture_known(self, name: str, fixture: Fact) -> None:
+        """A fixture of the caller is set up."""
+        self._fixtures[name] = fixture
+
+    def fixture_gave_up(self, fixture: Fact | None, function: Any) -> None:
+        """A fixture raised; the innermost comes first, and those that requested it fail after it with the same error."""
+        self._culprit = self._culprit or self._watch.with_source(fixture, function)
+
+    def fixture_finished(self, name: str) -> None:
+        self._finished.append(name)
+
+    @harmless
+    def assertion_failed(self, op: str, left: object, right: object) -> None:
+        self._comparison = compared(op, left, right)
+        self._compared = (left, right)
+
+    def record(self, item: pytest.Item, error: BaseException) -> None:
+        """Note the failure with all that is known of it; never raises."""
+        try:
+            self._record(item, error)
+        except Exception as mistake:  # noqa: BLE001 # to look at a failure must never become one
+            self._watch.recorder.note("not_recorded", error=repr(mistake))
+
+    def _record(self, item: pytest.Item, error: BaseException) -> None:
+        watch = self._watch
+        watch.blocking.settle()
+        watch.checkouts.note_waiting()
+        function = getattr(item, "function", None)
+        values = dict(getattr(item, "funcargs", None) or {})
+        makers = [each[-1].func for name, each in _definitions(item).items() if name in values]
+        reach = watch.reached([function, *values.values(), *makers]) or Reach()
+        statements = watch.statements.of_test(item.nodeid)
+        tables = {table.lower() for each in statements for table in _TABLES.findall(each["sql"])}
+        watch.recorder.note(
+            "failure",
+            function=watch.function(function),
+            failed_fixture=self._culprit,
+            missing_fixture=self._missing_fixture(error),
+            finished=list(self._finished),
+            fixtures={name: self._fixture_value(item, name, value) for name, value in values.items()},
+            unset_fixtures=self._unset_fixtures(item, values) if self._culprit else [],
+            reached=reach.as_fact(watch.caller),
+            outdated=watch.caches.outdated(item.nodeid, reach.functions),
+            unseen=unseen_by_middleware(reach.functions, watch.failures.applications(error, values), watch.caller),
+            comparison=self._comparison,
+            clock=watch.local_time.clock(),
+            time=time.monotonic(),
+            made=watch.tasks.made_in(item.nodeid),
+            open_before=self._open_before,
+            statements=statements,
+            committed=watch.statements.committed(tables, item.nodeid),
+            inserted_before=watch.statements.inserted_before(tables, item.nodeid),
+            definitions=watch.statements.definitions(),
+            **watch.failures.describe(error, values, self._compared),
+        )
+        self._compared = ()
+
+    def _fixture_value(self, item: pytest.Item, name: str, value: Any) -> Fact:
+        definitions = _definitions(item).get(name, ())
+        function = definitions[-1].func if definitions else None
+        return {
+            "fixture": self._watch.with_source(self._fixtures.get(name), function),
+            **self._watch.failures.describe_value(value),
+        }
+
+    def _unset_fixtures(self, item: pytest.Item, values: dict[str, Any]) -> list[Fact]:
+        """The fixtures of a test that had not had their turn when one failed."""
+        definitions = _definitions(item)
+        waiting = [
+            definitions[name][-1]
+            for name in getattr(item, "fixturenames", ())
+            if name in definitions and name not in values
+        ]
+        facts = [
+            self._watch.with_source(self._watch.fixture(each.argname, each.scope, each.func), each.func)
+            for each in waiting
+        ]
+        return [each for each in facts if each is not None]
+
+    def _missing_fixture(self, error: BaseException) -> Fact | None:
+        name, stack = getattr(error, "argname", None), getattr(error, "fixturestack", None)
+        if not isinstance(name, str) or not stack:
+            return None
+        return {"name": name, "requested_by": self._watch.function(stack[-1])}
+
+
+def _definitions(item: pytest.Item) -> dict[str, Any]:
+    """The definitions of a test's fixtures by name; the last of each is the one that counts."""
+    return getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", None) or {}
