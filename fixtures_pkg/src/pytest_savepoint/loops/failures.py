@@ -42,7 +42,6 @@ class Failures:
         self._loops = loops
         self._connections = connections
         self._tasks = tasks
-        self._holders = Holders(caller)
 
     def describe(self, error: BaseException, fixtures: dict[str, Any], compared: tuple[Any, ...]) -> Fact:
         """The exception with its causes, and what its frames held.
@@ -53,13 +52,14 @@ class Failures:
         chain = list(_chain(error))
         frames = [frame for each in chain for frame in _frames(each.__traceback__)]
         running = self._running(frames)
-        foreign = self._foreign(frames, running, fixtures)
+        holders = Holders(self._caller, fixtures)
+        foreign = self._foreign(frames, running, holders)
         return {
             "exceptions": [self._exception(each) for each in chain],
             "through": sorted({place for frame in frames if (place := self._place(frame))}),
             "loop": running,
             "foreign": foreign,
-            "owner": self._owner(frames, fixtures) if foreign else None,
+            "owner": self._owner(frames, holders) if foreign else None,
             "involved": self._involved(frames),
             "loop_unset": self._loops.unset,
             "pending": self._tasks.pending()[:12],
@@ -160,7 +160,7 @@ class Failures:
                 return {"maker": "asyncio.run", "site": site, "fixture": self._caller.registered(frame.f_code)}
         return {}
 
-    def _foreign(self, frames: list[Any], running: Fact | None, fixtures: dict[str, Any]) -> list[Fact]:
+    def _foreign(self, frames: list[Any], running: Fact | None, holders: Holders) -> list[Fact]:
         """Objects in the frames that belong to another loop than the one the code ran on."""
         if running is None:
             return []
@@ -181,17 +181,17 @@ class Failures:
                         "loop": loop,
                         "known": self._connections.of(thing),
                         "task": self._tasks.of(thing),
-                        "holder": self._holders.find(thing, fixtures),
+                        "holder": holders.find(thing),
                     }
                 )
         return found[:20]
 
-    def _owner(self, frames: list[Any], fixtures: dict[str, Any]) -> Fact | None:
+    def _owner(self, frames: list[Any], holders: Holders) -> Fact | None:
         """The library's object, held by a global or a fixture, whose method the caller's code called."""
         for outer, frame in itertools.pairwise(frames):
             owner = frame.f_locals.get("self")
             between = self._caller.owns(outer.f_code.co_filename) and not self._caller.owns(frame.f_code.co_filename)
-            holder = self._holders.find(owner, fixtures) if between and owner is not None else None
+            holder = holders.find(owner) if between and owner is not None else None
             if holder is not None:
                 return {**holder, "type": f"{type(owner).__module__}.{type(owner).__qualname__}"}
         return None
