@@ -53,15 +53,11 @@ def make_environment(tmp_path_factory: pytest.TempPathFactory) -> MakeEnvironmen
     return make
 
 
-class Example:
-    """A copy of the example, to run with plain pytest or with the tool."""
-
-    requirements = ("--requirements", "examples/shop/pyproject.toml", "--extra", "test", "psycopg[binary]")
+class Project:
+    """A project to run with plain pytest or with the tool."""
 
     def __init__(self, folder: Path, cache: Path) -> None:
-        self.project = folder / "shop"
-        junk = shutil.ignore_patterns("__pycache__", ".*")
-        shutil.copytree(ROOT / "examples" / "shop", self.project, ignore=junk)
+        self.project = folder / "project"
         self.cache = cache
         active = ("VIRTUAL_ENV", "CONDA_PREFIX", "pythonLocation")
         kept = {name: text for name, text in os.environ.items() if not name.startswith(("PYTEST_", "SAVEPOINT_", *active))}
@@ -88,7 +84,7 @@ class Example:
         return process.returncode, log
 
     def servers(self) -> list[psutil.Process]:
-        """The PostgreSQL servers that were started for this example and still run."""
+        """The PostgreSQL servers that were started for this project and still run."""
         return [
             process
             for process in psutil.process_iter(["name", "cmdline"])
@@ -96,7 +92,30 @@ class Example:
         ]
 
 
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A cache of this worker's own, so that what is left is ours; what the tool makes once, all of them share."""
+    cache = tmp_path_factory.mktemp("machine") / "cache"
+    cache.mkdir()
+    base = tmp_path_factory.getbasetemp()
+    for made_once in ("tool", "compiled", "wheels"):
+        shared = (base if worker_id == "master" else base.parent) / "cache" / made_once
+        shared.mkdir(parents=True, exist_ok=True)
+        (cache / made_once).symlink_to(shared)
+    return cache
+
+
 @pytest.fixture
-def example(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Example:
-    # One cache for all, because the tool's environment is in it.
-    return Example(tmp_path, tmp_path_factory.getbasetemp() / "cache")
+def project(tmp_path: Path, cache: Path) -> Project:
+    """An empty one."""
+    project = Project(tmp_path, cache)
+    project.project.mkdir()
+    return project
+
+
+@pytest.fixture
+def example(project: Project) -> Project:
+    """A copy of the example."""
+    junk = shutil.ignore_patterns("__pycache__", ".*")
+    shutil.copytree(ROOT / "examples" / "shop", project.project, ignore=junk, dirs_exist_ok=True)
+    return project

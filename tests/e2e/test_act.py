@@ -70,21 +70,15 @@ async def test_slow(db_session):
 
 
 @pytest.fixture(scope="module")
-def environ(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> dict[str, str]:
-    """The variables of a person with an active environment, and with a cache of their own: what is left is ours."""
+def environ(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> dict[str, str]:
+    """The variables of a person with an active environment."""
     machine = tmp_path_factory.mktemp("machine")
-    base = tmp_path_factory.getbasetemp()
-    (machine / "cache").mkdir()
-    for made_once in ("tool", "compiled", "wheels"):
-        shared = (base if worker_id == "master" else base.parent) / "cache" / made_once
-        shared.mkdir(parents=True, exist_ok=True)
-        (machine / "cache" / made_once).symlink_to(shared)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", machine / "environment"], check=True)
     kept = {name: text for name, text in os.environ.items() if not name.startswith(("SAVEPOINT_", "PYTEST_", "COV_"))}
     return kept | {
         "VIRTUAL_ENV": str(machine / "environment"),
         "PATH": f"{machine / 'environment' / 'bin'}:{os.environ['PATH']}:{Path.home() / 'go' / 'bin'}",
-        "SAVEPOINT_CACHE": str(machine / "cache"),
+        "SAVEPOINT_CACHE": str(cache),
         "STAND_IN_SAVEPOINT": str(published(machine / "savepoint")),
     }
 

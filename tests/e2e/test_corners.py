@@ -12,6 +12,7 @@ pytestmark = pytest.mark.e2e
 SESSION_LOOPS = (
     "-o", "asyncio_default_test_loop_scope=session", "-o", "asyncio_default_fixture_loop_scope=session",
 )  # fmt: skip
+REQUIREMENTS = ("--requirements", "examples/shop/pyproject.toml", "--extra", "test", "psycopg[binary]")
 CORNERS = {
     "oldest": (
         "3.10",
@@ -28,7 +29,7 @@ async def test_two_corners_at_once_on_one_server_are_green_and_leave_nothing(exa
     example.environ["SAVEPOINT_SERVER_URL"] = server.address.url("postgres", "postgresql")
     runs = {}
     for corner, (version, pins, arguments) in CORNERS.items():
-        python = make_environment(version, *example.requirements, *pins)
+        python = make_environment(version, *REQUIREMENTS, *pins)
         runs[corner] = example.start_pytest(python, "-p", "second_look", *arguments)
     printed = {corner: run.communicate()[0] for corner, run in runs.items()}
     for corner, run in runs.items():
