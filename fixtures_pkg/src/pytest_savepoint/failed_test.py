@@ -11,6 +11,7 @@ import pytest
 from pytest_savepoint.evidence import Fact
 from pytest_savepoint.loops.applications import unseen_by_middleware
 from pytest_savepoint.loops.comparison import compared
+from pytest_savepoint.loops.failures import chain_of
 from pytest_savepoint.loops.patches import harmless
 from pytest_savepoint.loops.reach import Reach
 from pytest_savepoint.loops.watch import Watch
@@ -94,6 +95,7 @@ class FailedTest:
             statements=statements,
             committed=watch.statements.committed(tables, item.nodeid),
             inserted_before=watch.statements.inserted_before(tables, item.nodeid),
+            rivals=watch.keys.rivals(item.nodeid, chain_of(error)),
             definitions=watch.statements.definitions(),
             **watch.failures.describe(error, values, self._compared),
         )

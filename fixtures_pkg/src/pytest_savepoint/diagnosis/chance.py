@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from pytest_savepoint.diagnosis.finding import Culprit, Finding, finding
@@ -11,11 +12,14 @@ from pytest_savepoint.diagnosis.record import (
     Fact,
     Record,
     asserted,
+    at_site,
     enclosing,
     innermost,
     line_with,
+    nodes_of,
     place,
     sqlstates,
+    tables_of,
     timed_out,
     written,
 )
@@ -27,6 +31,7 @@ _RETURNS_NUMBER = re.compile(r"\breturning\s+(?:\w+\.)?\"?((?:\w+_)?id)\"?\s*;?\
 _NUMBER = re.compile(r"(^|_)(id|pk|no|number|ids)$", re.IGNORECASE)
 _BY_NUMBER = r"\.get\(\s*\w+\s*,\s*\d+\s*\)|[\"'][^\"']*/\d+\b|\bid\s*={1,2}\s*\d+\b|\bid\s*=\s*:?\d+"
 _NOTHING = {"None", "404"}
+_FOUND_NOTHING = {"NoResultFound", "AttributeError", "TypeError"}
 _DRAWS = r"\b(random|secrets|rng|faker|fake|_random|randint|randrange|choice|choices|sample|uuid4\(\)\.hex\[)\b"
 _LONG = 7
 _SHORT = 1.0
@@ -91,6 +96,77 @@ def _is_drawn(failure: Fact, side: ast.AST) -> bool:
         if isinstance(node, ast.Assign) and side.id in {_last_name(target) for target in node.targets}:
             return True
     return False
+
+
+def _number_given(record: Record) -> Iterator[Finding]:
+    """A row was made with a number written down, which the sequence gave to another row later."""
+    for failure in record.failures:
+        rivals = failure["rivals"]
+        if rivals is None or rivals["given"] or rivals["number"] is None or not rivals["inserts"]:
+            continue
+        insert, column = rivals["inserts"][-1], rivals["columns"][0]
+        culprit = at_site(insert["literal"] or insert["site"])
+        yield finding(
+            "state.sequence_assumption",
+            tests=[failure["test"]],
+            culprit=culprit,
+            explanation=f"{place(insert['literal'] or insert['site'])} makes a row of {rivals['table']} with {column} "
+            f"{rivals['number']} by itself, of which the sequence knows nothing. It gave the same number to the row of "
+            f"{place(rivals['site'])}.",
+            fix=f"Let the database give the number: leave {column} out, and read it from the object that was made.",
+            confidence=0.93,
+            evidence=[f"{column} {rivals['number']} of {rivals['table']} given by {_giver(insert)}, then drawn"],
+        )
+
+
+def _giver(insert: Fact) -> str:
+    return f"the fixture {insert['fixture']['name']}" if insert["fixture"] else str(insert["test"])
+
+
+def _number_asked(record: Record) -> Iterator[Finding]:
+    """A test made a row whose number the sequence gave, and asked for one by a number written down, and found none."""
+    for failure in record.failures:
+        error = next((e for e in failure["exceptions"] if e["type"] in _FOUND_NOTHING), None)
+        asked = [each for each in failure["statements"] if each["when"] == "call" and "id" in each["asked"]]
+        if error is None or not asked:
+            continue
+        number = int(asked[-1]["asked"]["id"])
+        drawn = _drawn(failure)
+        # On a new sequence the rows that the test made would have the numbers from 1 on.
+        tables = [
+            each for each in tables_of(asked[-1]["sql"]) if number <= drawn[each] and each in failure["inserted_before"]
+        ]
+        line = _written_down(failure, number) if tables else None
+        if line is None:
+            continue
+        yield finding(
+            "state.sequence_assumption",
+            tests=[failure["test"]],
+            culprit=line,
+            explanation=f"{line.path}:{line.line} asks for the row of {tables[0]} with id {number}, but the sequence gave another "
+            f"number: {failure['inserted_before'][tables[0]][-1]} has drawn from it before, and it does not go back.",
+            fix="Take the number from the object that was made, and ask for that.",
+            confidence=0.92,
+            evidence=[f"id {number} of {tables[0]} asked for at {place(asked[-1]['site'])}", error["message"][:120]],
+        )
+
+
+def _drawn(failure: Fact) -> Counter[str]:
+    """How often a test's inserts left the number to the database, by table."""
+    return Counter(
+        written(each["sql"])[1] for each in _inserts(failure) if each["when"] == "call" and "id" not in each["gives"]
+    )
+
+
+def _written_down(failure: Fact, number: int) -> Culprit | None:
+    """The line of the test that hands a certain number to a call."""
+    function = failure["function"]
+    calls = [] if function is None else [each for each in nodes_of(function) if isinstance(each, ast.Call)]
+    for call in calls:
+        for value in (*call.args, *(each.value for each in call.keywords)):
+            if isinstance(value, ast.Constant) and type(value.value) is int and value.value == number:
+                return Culprit(function["path"], value.lineno, function["name"])
+    return None
 
 
 def _last_name(node: ast.AST) -> str:
@@ -247,4 +323,10 @@ def _interrupted(failure: Fact) -> Fact | None:
     return None
 
 
-RULES: tuple[Callable[[Record], Iterator[Finding]], ...] = (_sequence, _collision, _timeout_race)
+RULES: tuple[Callable[[Record], Iterator[Finding]], ...] = (
+    _sequence,
+    _number_given,
+    _number_asked,
+    _collision,
+    _timeout_race,
+)

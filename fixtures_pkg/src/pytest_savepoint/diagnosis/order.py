@@ -180,8 +180,7 @@ def _rows_leaked(record: Record) -> Iterator[Finding]:
             and write["when"] == "call"
             and _mentions({"statements": [last]}, write["table"])
         ]
-        cleared = [w for w in failure["committed"] if w["verb"] in ("delete", "truncate") and w["when"] != "call"]
-        if not left or cleared or _emptied(failure, left[-1]):
+        if not left or _cleared(failure) or _emptied(failure, left[-1]):
             continue
         write = left[-1]
         fixture = _session_fixture(failure)
@@ -196,6 +195,41 @@ def _rows_leaked(record: Record) -> Iterator[Finding]:
             confidence=0.8,
             evidence=[f"insert into {write['table']} committed in {write['test']}", f"read by: {last['sql'][:120]}"],
         )
+
+
+def _key_leaked(record: Record) -> Iterator[Finding]:
+    """A test makes a row whose key another test has made and committed before it."""
+    if any(each["isolation"] != "none" for each in record.of("configuration")) or _parallel(record):
+        return
+    for failure in record.failures:
+        rivals = failure["rivals"]
+        if rivals is None or not rivals["given"] or failure["reached"]["draws"]:
+            continue
+        committed = {(write["time"], write["test"]) for write in failure["committed"]}
+        met = rivals["inserts"][-1] if rivals["inserts"] else None
+        wide = met is not None and met["fixture"] is not None and met["fixture"]["scope"] != "function"
+        if met is None or wide or (met["time"], met["test"]) not in committed:
+            continue
+        if _cleared(failure) or _emptied(failure, {"table": rivals["table"], "time": met["time"]}):
+            continue
+        fixture = _session_fixture(failure)
+        column = ", ".join(rivals["columns"])
+        yield finding(
+            "state.rows_leaked",
+            tests=[failure["test"]],
+            culprit=at_fixture(fixture, SESSION_MADE) if fixture else at_site(met["site"]),
+            explanation=f"{met['test']} committed a row to {rivals['table']} at {place(met['site'])}, and nobody removed it. "
+            f"{failure['test']} makes one with the same {column} and is refused.",
+            fix="Undo each test: bind the session to an outer transaction "
+            '(join_transaction_mode="create_savepoint") that the fixture rolls back, or delete the rows in its teardown.',
+            confidence=0.92,
+            evidence=[f"the same {column} of {rivals['table']} was given in {met['test']} and in {failure['test']}"],
+        )
+
+
+def _cleared(failure: Fact) -> bool:
+    """Whether fixtures remove rows of the tables that a test uses."""
+    return any(each["verb"] in ("delete", "truncate") and each["when"] != "call" for each in failure["committed"])
 
 
 def _emptied(failure: Fact, write: Fact) -> bool:
@@ -225,4 +259,5 @@ RULES: tuple[Callable[[Record], Iterator[Finding]], ...] = (
     _shared_database,
     _collection,
     _rows_leaked,
+    _key_leaked,
 )

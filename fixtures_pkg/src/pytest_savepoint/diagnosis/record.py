@@ -19,6 +19,7 @@ __all__ = [
     "enclosing",
     "innermost",
     "line_with",
+    "nodes_of",
     "overturned",
     "place",
     "raised",
@@ -99,18 +100,21 @@ def line_with(function: Fact, pattern: str) -> int | None:
     return None
 
 
-def enclosing(function: Fact | None, line: int, kind: type[ast.AST] | tuple[type[ast.AST], ...]) -> ast.AST | None:
-    """The innermost statement of a kind around a line of a function's source, with line numbers of the file."""
-    if function is None or not function["source"]:
-        return None
+def nodes_of(function: Fact) -> list[ast.AST]:
+    """All of a function's source as a syntax tree, with line numbers of the file; nothing when it was cut short."""
     try:
         tree = ast.parse(textwrap.dedent("\n".join(function["source"])))
     except SyntaxError:
-        return None  # the source was cut short
+        return []
     ast.increment_lineno(tree, function["line"] - 1)
+    return list(ast.walk(tree))
+
+
+def enclosing(function: Fact | None, line: int, kind: type[ast.AST] | tuple[type[ast.AST], ...]) -> ast.AST | None:
+    """The innermost statement of a kind around a line of a function's source, with line numbers of the file."""
     around = [
         node
-        for node in ast.walk(tree)
+        for node in (nodes_of(function) if function is not None else ())
         if isinstance(node, kind) and getattr(node, "lineno", 0) <= line <= (getattr(node, "end_lineno", 0) or 0)
     ]
     return max(around, key=lambda node: getattr(node, "lineno", 0), default=None)

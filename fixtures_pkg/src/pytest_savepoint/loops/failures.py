@@ -20,7 +20,7 @@ from pytest_savepoint.loops.orm import loaded_in, unloaded
 from pytest_savepoint.loops.state import State
 from pytest_savepoint.loops.tasks import Tasks
 
-__all__ = ["Failures"]
+__all__ = ["Failures", "chain_of"]
 
 _LONGEST = 600
 
@@ -49,7 +49,7 @@ class Failures:
         :param fixtures: the values of the failing test's fixtures by name.
         :param compared: the two sides of the assertion that failed, or nothing.
         """
-        chain = list(_chain(error))
+        chain = list(chain_of(error))
         frames = [frame for each in chain for frame in _frames(each.__traceback__)]
         running = self._running(frames)
         holders = Holders(self._caller, fixtures)
@@ -80,7 +80,7 @@ class Failures:
 
     def applications(self, error: BaseException, fixtures: dict[str, Any]) -> list[Any]:
         """The applications that the failing code and its fixtures send requests to."""
-        frames = [frame for each in _chain(error) for frame in _frames(each.__traceback__)]
+        frames = [frame for each in chain_of(error) for frame in _frames(each.__traceback__)]
         things = self._locals(frames, fixtures)
         return [app for each in things if (app := _application(each)) is not None]
 
@@ -219,7 +219,7 @@ def _locations(error: BaseException) -> list[str]:
     return [part for each in errors() for part in each.get("loc", ()) if isinstance(part, str)]
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def chain_of(error: BaseException | None) -> Iterator[BaseException]:
     """The exception, the members of a group, and what caused each; every one once."""
     waiting: list[BaseException | None] = [error]
     seen: set[int] = set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,6 +17,12 @@ _DEFINES = re.compile(r"\s*(create|alter|drop)\s+(?!temp|database|role|user\b)",
 _MADE = re.compile(r"\bcreate\s+(?:temp\w*\s+)?table\s+(?:if\s+not\s+exists\s+)?\"?([\w.]+)", re.IGNORECASE)
 _CLOCK = re.compile(r"\b(current_date|current_timestamp|localtimestamp|now\s*\(\s*\))", re.IGNORECASE)
 _ENDS_BACKENDS = re.compile(r"pg_terminate_backend|drop\s+database.*\bforce\b", re.IGNORECASE | re.DOTALL)
+# What stands for one value: a placeholder of one of the drivers, a number, or a short text without quotes in it.
+_STANDS_FOR_VALUE = r"(?:\$\d+|%\(\w+\)s|:\w+|\d+|'[^']{0,200}')"
+_GIVES = re.compile(r"\s*insert\s+into\s+[\w.\"]+\s*\(([^()]+)\)\s*values\s*\(", re.IGNORECASE)
+_VALUE = re.compile(rf"\s*({_STANDS_FOR_VALUE})?[^,()]*(?:\([^()]*\)[^,()]*)*([,)])")
+_ASKS = re.compile(rf"(?<!\w)\"?((?:\w+_)?(?:id|pk|number|no))\"?\s*=\s*({_STANDS_FOR_VALUE})", re.IGNORECASE)
+_WHERE = re.compile(r"\bwhere\b", re.IGNORECASE)
 _REMEMBERED = 20_000
 
 
@@ -31,6 +38,10 @@ class Sql:
     dated: tuple[str, ...]
     """The tables it makes with a column that the server's clock fills."""
     ends_backends: bool
+    gives: tuple[tuple[str, str], ...]
+    """Of an insert: the columns of its first row, and what stands for their values."""
+    asks: tuple[tuple[str, str], ...]
+    """The columns called like a key that are compared with one value, and what stands for it."""
 
 
 def read_sql(sql: str) -> Sql:
@@ -51,7 +62,33 @@ def _read(sql: str) -> Sql:
         defines=bool(_DEFINES.match(sql)),
         dated=tuple(table.lower() for table in _MADE.findall(sql)) if tells_the_time(sql) else (),
         ends_backends=bool(_ENDS_BACKENDS.search(sql)),
+        gives=tuple(_gives(sql)),
+        asks=tuple((name.lower(), _bare(token)) for name, token in _ASKS.findall(_condition(sql))),
     )
+
+
+def _gives(sql: str) -> Iterator[tuple[str, str]]:
+    found = _GIVES.match(sql)
+    if found is None:
+        return
+    at = found.end()
+    for column in found[1].split(","):
+        value = _VALUE.match(sql, at)
+        if value is None:
+            return
+        if value[1]:
+            yield column.strip().strip('"').lower(), _bare(value[1])
+        at = value.end()
+
+
+def _condition(sql: str) -> str:
+    found = _WHERE.search(sql)
+    return sql[found.end() :] if found else ""
+
+
+def _bare(token: str) -> str:
+    """A named placeholder as its name; the others as they are."""
+    return token.removeprefix("%(").removesuffix(")s").removeprefix(":")
 
 
 _remembered = lru_cache(maxsize=2048)(_read)

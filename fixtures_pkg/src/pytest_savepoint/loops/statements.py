@@ -15,6 +15,7 @@ from sqlalchemy import Engine, event
 from pytest_savepoint.evidence import Fact, Recorder
 from pytest_savepoint.loops.connections import BORN, Connections
 from pytest_savepoint.loops.frames import Caller
+from pytest_savepoint.loops.keys import Keys, asked
 from pytest_savepoint.loops.patches import Patches, harmless
 from pytest_savepoint.loops.sql import Sql, read_sql, tells_the_time
 from pytest_savepoint.loops.tasks import Tasks, current_task
@@ -29,11 +30,12 @@ _LINES = 5
 class Statements:
     """Keeps a window of the latest statements, as plain values."""
 
-    def __init__(self, recorder: Recorder, caller: Caller, connections: Connections, tasks: Tasks) -> None:
+    def __init__(self, recorder: Recorder, caller: Caller, connections: Connections, tasks: Tasks, keys: Keys) -> None:
         self._recorder = recorder
         self._caller = caller
         self._connections = connections
         self._tasks = tasks
+        self._keys = keys
         self._window: deque[Fact] = deque(maxlen=_KEPT)
         self._unfinished: dict[int, list[Fact]] = {}  # writes of open transactions, by connection
         self._committed: dict[str, deque[Fact]] = {}  # by table
@@ -57,7 +59,8 @@ class Statements:
         ):
             event.listen(Engine, name, listener)
             self._listeners.append((name, listener))
-        for name in ("execute", "_execute", "_executemany"):
+        patches.wrap(asyncpg.connection.Connection, "execute", self._watch_asyncpg_alone)
+        for name in ("_execute", "_executemany"):
             patches.wrap(asyncpg.connection.Connection, name, self._watch_asyncpg)
 
     def install_late(self, patches: Patches) -> None:
@@ -124,9 +127,10 @@ class Statements:
     # -- SQLAlchemy -----------------------------------------------------------------------------------------------
     @harmless
     def _before_execute(
-        self, connection: Any, _cursor: Any, statement: str, _parameters: Any, context: Any, *_rest: Any
+        self, connection: Any, _cursor: Any, statement: str, parameters: Any, context: Any, *_rest: Any
     ) -> None:
-        self._note(self._number(connection), statement, sys._getframe(1), refreshes=_refreshes(context))  # noqa: SLF001
+        number = self._number(connection)
+        self._note(number, statement, sys._getframe(1), parameters=parameters, context=context)  # noqa: SLF001
 
     @harmless
     def _transaction(self, connection: Any, verb: str) -> None:
@@ -156,19 +160,28 @@ class Statements:
         )
 
     # -- asyncpg by itself ----------------------------------------------------------------------------------------
-    def _watch_asyncpg(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        def send(connection: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
-            self._note_asyncpg(connection, query, sys._getframe(1))  # noqa: SLF001
+    def _watch_asyncpg_alone(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def execute(connection: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
+            # With arguments it goes on by way of _execute.
+            if not args:
+                self._note_asyncpg(connection, query, (), sys._getframe(1))  # noqa: SLF001
             return original(connection, query, *args, **kwargs)
+
+        return execute
+
+    def _watch_asyncpg(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def send(connection: Any, query: Any, given: Any, *args: Any, **kwargs: Any) -> Any:
+            self._note_asyncpg(connection, query, given, sys._getframe(1))  # noqa: SLF001
+            return original(connection, query, given, *args, **kwargs)
 
         return send
 
     @harmless
-    def _note_asyncpg(self, connection: Any, query: Any, frame: Any) -> None:
+    def _note_asyncpg(self, connection: Any, query: Any, given: Any, frame: Any) -> None:
         fact = self._connections.of(connection)
         # What an engine sends is seen by its own events, with the engine's lines.
         if fact is not None and fact["maker"] is None and isinstance(query, str):
-            self._note(fact["connection"], query, frame)
+            self._note(fact["connection"], query, frame, parameters=given)
 
     # -- psycopg by itself ----------------------------------------------------------------------------------------
     def _watch_psycopg(self, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -177,7 +190,7 @@ class Statements:
             if not connection.autocommit and connection.pgconn.transaction_status == 0:
                 # psycopg begins by itself, after this.
                 self._note_psycopg(connection, "BEGIN", sys._getframe(1))  # noqa: SLF001
-            self._note_psycopg(connection, query, sys._getframe(1))  # noqa: SLF001
+            self._note_psycopg(connection, query, sys._getframe(1), given=args[0] if args else ())  # noqa: SLF001
             return original(cursor, query, *args, **kwargs)
 
         return execute
@@ -190,17 +203,18 @@ class Statements:
         return _exec_command
 
     @harmless
-    def _note_psycopg(self, connection: Any, query: Any, frame: Any) -> None:
+    def _note_psycopg(self, connection: Any, query: Any, frame: Any, *, given: Any = ()) -> None:
         fact = self._connections.of(connection)
         if fact is None:
             fact = self._connections.born(connection, frame)
         sql = query.decode() if isinstance(query, bytes) else query if isinstance(query, str) else ""
         begun = sql.startswith("BEGIN") and fact["connection"] in self._begun
         if fact["maker"] is None and not begun:
-            self._note(fact["connection"], sql, frame)
+            self._note(fact["connection"], sql, frame, parameters=given)
 
     # -- both -----------------------------------------------------------------------------------------------------
-    def _note(self, connection: int | None, sql: str, frame: Any, *, refreshes: bool = False) -> None:
+    def _note(self, connection: int | None, sql: str, frame: Any, *, parameters: Any = (), context: Any = None) -> None:
+        read = read_sql(sql)
         stack, fixture = self._caller.look(frame, _LINES)
         task = current_task()
         made = self._tasks.made(task)
@@ -220,10 +234,12 @@ class Statements:
             "when": self._recorder.when,
             "time": time.monotonic(),
             "error": None,
-            "refreshes": refreshes,
+            "refreshes": context is not None and _refreshes(context),
+            "gives": [column for column, _ in read.gives],
+            "asked": asked(read, parameters) if read.asks else {},
         }
         self._window.append(entry)
-        read = read_sql(sql)
+        self._keys.note(entry, read, parameters, context)
         self._follow(connection or 0, entry, read)
         begun = self._begun.get(connection or 0)
         if begun is not None and len(begun.setdefault("sent", [])) < _SENT:

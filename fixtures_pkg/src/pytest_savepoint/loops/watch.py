@@ -16,6 +16,7 @@ from pytest_savepoint.loops.connections import Connections
 from pytest_savepoint.loops.failures import Failures
 from pytest_savepoint.loops.frames import Caller, code_of
 from pytest_savepoint.loops.growth import Growth
+from pytest_savepoint.loops.keys import Keys
 from pytest_savepoint.loops.local_time import LocalTime
 from pytest_savepoint.loops.makers import Loops
 from pytest_savepoint.loops.patches import Patches, harmless
@@ -42,7 +43,8 @@ class Watch:
         self.tasks = Tasks(recorder, self.caller, self.loops)
         self.connections = Connections(recorder, self.caller, self.loops)
         self.checkouts = Checkouts(recorder, self.caller, self.loops, self.connections, self.tasks)
-        self.statements = Statements(recorder, self.caller, self.connections, self.tasks)
+        self.keys = Keys(self.caller)
+        self.statements = Statements(recorder, self.caller, self.connections, self.tasks, self.keys)
         self.local_time = LocalTime(recorder, self.caller, self.connections, self.statements)
         self.state = State(recorder, self.caller)
         self.caches = Caches(recorder, self.caller)
