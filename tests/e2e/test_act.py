@@ -127,17 +127,17 @@ def choose(caller: Caller, **settings: str) -> None:
     file.write_text(text)
 
 
-def test_system_and_container_give_the_same_report(shop: Caller, nothing_is_left: Callable[[], None]) -> None:
-    shop.use(SAMPLES / "forks.yml")
-    base = shop.commit()
+def test_system_and_container_give_the_same_report(counter: Caller, nothing_is_left: Callable[[], None]) -> None:
+    counter.use(SAMPLES / "forks.yml")
+    base = counter.commit()
     reports = {}
     for provider in ("system", "container"):
-        choose(shop, provider=provider, postgres_version="15", pytest_args="tests/database")
-        job = shop.act(base=base)
+        choose(counter, provider=provider, postgres_version="15")
+        job = counter.act(base=base)
         assert job.exit == 0, job.log
         reports[provider] = job.report("savepoint")
         nothing_is_left()
-        shutil.rmtree(shop.artifacts)
+        shutil.rmtree(counter.artifacts)
     assert {report["database"]["provider"] for report in reports.values()} == {"system", "container"}
     assert what_people_see(reports["system"]) == what_people_see(reports["container"])
     assert reports["system"]["result"] == "green"
@@ -159,35 +159,27 @@ def test_the_alembic_sample_is_green_on_the_whole_example(shop: Caller, nothing_
     nothing_is_left()
 
 
-def test_a_template_is_kept_for_later_jobs_and_restored_where_it_is_asked_for(
+def test_the_act_sample_runs_with_the_command_of_its_first_line_and_keeps_a_template_where_it_is_asked_for(
     counter: Caller, nothing_is_left: Callable[[], None]
 ) -> None:
     counter.use(SAMPLES / "act.yml")
+    command = re.search(r"`act (.+?)`", (SAMPLES / "act.yml").read_text())
+    assert command
+    event, *arguments = shlex.split(command[1])
+    assert event == "pull_request"
     choose(counter, template_cache="true")
-    first = counter.act()
+    first = counter.act(*arguments)
+    assert (first.exit, first.output("result"), first.output("passed")) == (0, "green", "4"), first.log
     (kept,) = counter.artifacts.glob("savepoint-template-*")
     assert "the template (metadata) was built in" in first.log
     nothing_is_left()
     for stored in (Path(counter.environ["SAVEPOINT_CACHE"]) / "templates").iterdir():
         stored.unlink()
     (counter.folder / "README.md").write_text("Nothing that the schema depends on.")
-    second = counter.act()
-    assert (first.exit, second.exit) == (0, 0), second.log
+    second = counter.act(*arguments)
+    assert (second.exit, second.output("passed")) == (0, "4"), second.log
     assert "the template (metadata) was restored in" in second.log
-    assert (second.output("passed"), list(counter.artifacts.glob("savepoint-template-*"))) == ("4", [kept])
-
-
-def test_the_act_sample_runs_with_the_command_of_its_first_line(
-    counter: Caller, nothing_is_left: Callable[[], None]
-) -> None:
-    counter.use(SAMPLES / "act.yml")
-    command = re.search(r"`act (.+?)`", (SAMPLES / "act.yml").read_text())
-    assert command
-    assert shlex.split(command[1])[0] == "pull_request"
-    job = counter.act(*shlex.split(command[1])[1:])
-    assert job.exit == 0, job.log
-    assert (job.output("result"), job.output("passed")) == ("green", "4")
-    nothing_is_left()
+    assert list(counter.artifacts.glob("savepoint-template-*")) == [kept]
 
 
 def test_the_callable_workflow_runs_from_another_repository(
@@ -225,6 +217,7 @@ def test_the_callable_workflow_cuts_a_suite_into_shards_and_merges_their_reports
 
 def test_a_failing_suite_is_commented_on_and_fails_the_job_at_its_end(counter: Caller) -> None:
     counter.use(SAMPLES / "minimal.yml")
+    choose(counter, rerun_budget="0")
     failing = counter.folder / "test_failing.py"
     failing.write_text("def test_that_fails():\n    assert 1 == 2\n")
     with FakeGitHub() as github:
