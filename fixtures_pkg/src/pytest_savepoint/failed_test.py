@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 from typing import Any
@@ -97,7 +98,9 @@ class FailedTest:
             inserted_before=watch.statements.inserted_before(tables, item.nodeid),
             rivals=watch.keys.rivals(item.nodeid, chain_of(error)),
             definitions=watch.statements.definitions(),
-            **watch.failures.describe(error, values, self._compared),
+            **watch.failures.describe(
+                error, values, self._compared, functools.partial(watch.keys.updated, item.nodeid)
+            ),
         )
         self._compared = ()
 

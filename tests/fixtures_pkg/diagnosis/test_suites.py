@@ -8,7 +8,7 @@ import pytest
 pytestmark = pytest.mark.e2e
 
 
-@pytest.mark.parametrize("name", ["narrow", "holders", "keys", "wide", "records", "background", "drivers"])
+@pytest.mark.parametrize("name", ["narrow", "holders", "keys", "turns", "wide", "records", "background", "drivers"])
 def test_every_marked_line_of_a_sick_suite_is_found_and_no_other(diagnose_suite, name):
     suite = diagnose_suite(f"{name}/sick")
     print(suite.confusion)
@@ -16,7 +16,7 @@ def test_every_marked_line_of_a_sick_suite_is_found_and_no_other(diagnose_suite,
     assert not suite.faults
 
 
-@pytest.mark.parametrize("name", ["narrow", "holders", "keys", "wide", "records", "drivers"])
+@pytest.mark.parametrize("name", ["narrow", "holders", "keys", "turns", "wide", "records", "drivers"])
 def test_nothing_is_found_in_a_suite_of_look_alikes(diagnose_suite, name):
     suite = diagnose_suite(f"{name}/well")
     assert suite.findings == [], suite.output

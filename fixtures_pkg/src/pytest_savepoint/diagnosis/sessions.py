@@ -37,19 +37,51 @@ def _shared_session(record: Record) -> Iterator[Finding]:
     for failure in record.failures:
         machine = next((error for error in failure["exceptions"] if _refused_by_session(error)), None)
         busy = any(_BUSY in error["message"] for error in failure["exceptions"]) and through(failure, "sqlalchemy/orm/")
-        together = tasks_together(failure)
+        users = _users(failure)
+        together = _users_made(failure, users) or tasks_together(failure)
         if (machine is None and not busy) or together is None or failure["foreign"]:
             continue
         yield finding(
             "session.shared_across_tasks",
             tests=[failure["test"]],
             culprit=at_site(together),
-            explanation=f"The tasks made at {place(together)} use one session at the same time. A session is one conversation "
-            "with the database; whether this fails depends on who comes first.",
+            explanation=f"{_session_name(failure['session'])} is used by the tasks made at {place(together)} at the same time as by "
+            "others. A session is one conversation with the database; whether this fails depends on who comes first.",
             fix="Open a session inside each task (async with session_factory() as session), and pass the factory or engine.",
             confidence=0.95,
-            evidence=[failure["exceptions"][0]["message"][:200]],
+            evidence=[
+                *(
+                    [f"session no. {failure['session']['session']} was in use when another asked for it"]
+                    if users
+                    else []
+                ),
+                failure["exceptions"][0]["message"][:200],
+            ],
         )
+
+
+def _session_name(session: Fact | None) -> str:
+    if session is None or session["site"] is None:
+        return "One session"
+    return f"One session ({'of the fixture ' + session['fixture']['name'] if session['fixture'] else place(session['site'])})"
+
+
+def _users(failure: Fact) -> set[object]:
+    """The tasks that have the session in hand which refused; if none has any more, those that spoke through it."""
+    session = failure["session"]
+    if session is None:
+        return set()
+    spoke = (each for each in failure["statements"] if each["session"] == session["session"] and each["when"] == "call")
+    return set(session["in_hand_of"]) or {each["task"] for each in spoke}
+
+
+def _users_made(failure: Fact, users: set[object]) -> Fact | None:
+    """The first line, in the function that made the latest of them, that makes a task which uses the session."""
+    sites = [each["site"] for each in failure["made"] if each["task"] in users]
+    first: Fact | None = next(
+        (each for each in sites if (each["path"], each["name"]) == (sites[-1]["path"], sites[-1]["name"])), None
+    )
+    return first
 
 
 def _refused_by_session(error: Fact) -> bool:
@@ -73,6 +105,8 @@ def _failed_transaction(record: Record) -> Iterator[Finding]:
             for value in failure["fixtures"].values()
             if value["fixture"] and value["fixture"]["scope"] != "function" and value["type"].startswith(_SESSIONS)
         ]
+        maker = failure["session"]["fixture"] if failure["session"] else None
+        wide.sort(key=lambda fixture: maker is None or fixture["name"] != maker["name"])
         elsewhere = first is None or first["test"] != failure["test"]
         if elsewhere and (not wide or (first is None and _failed_before(failure))):
             continue

@@ -65,21 +65,24 @@ def _changed_behind(failure: Fact, thing: Fact) -> tuple[Fact, Fact, Fact | None
         earlier = [
             each
             for each in statements[:number]
-            if each["connection"] != write["connection"]
-            and (reads(each["sql"], table) or written(each["sql"])[1] == table)
+            if _speaker(each) != _speaker(write) and (reads(each["sql"], table) or written(each["sql"])[1] == table)
         ]
         if not earlier or written(earlier[-1]["sql"])[0] == "update":
             continue
         first = earlier[-1]
         later = [
-            each
-            for each in statements[number:]
-            if each["connection"] == first["connection"] and reads(each["sql"], table)
+            each for each in statements[number:] if _speaker(each) == _speaker(first) and reads(each["sql"], table)
         ]
         if any(each["refreshes"] for each in later):
             continue
         return first, write, later[-1] if later else None
     return None
+
+
+def _speaker(statement: Fact) -> tuple[str, object]:
+    """Who sent a statement: its session, which may speak on several connections in turn, or else the connection."""
+    session = statement["session"]
+    return ("session", session) if session is not None else ("connection", statement["connection"])
 
 
 def _loading_line(failure: Fact, write: Fact) -> Culprit | None:

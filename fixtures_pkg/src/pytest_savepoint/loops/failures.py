@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import itertools
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType, TracebackType
 from typing import Any
 
@@ -17,6 +17,7 @@ from pytest_savepoint.loops.frames import Caller, site_of, source_line
 from pytest_savepoint.loops.holders import Holders
 from pytest_savepoint.loops.makers import Loops
 from pytest_savepoint.loops.orm import loaded_in, unloaded
+from pytest_savepoint.loops.sessions import Sessions
 from pytest_savepoint.loops.state import State
 from pytest_savepoint.loops.tasks import Tasks
 
@@ -35,19 +36,28 @@ class Failures:
         loops: Loops,
         connections: Connections,
         tasks: Tasks,
+        sessions: Sessions,
         state: State,
     ) -> None:
         self._caller = caller
+        self._sessions = sessions
         self._state = state
         self._loops = loops
         self._connections = connections
         self._tasks = tasks
 
-    def describe(self, error: BaseException, fixtures: dict[str, Any], compared: tuple[Any, ...]) -> Fact:
+    def describe(
+        self,
+        error: BaseException,
+        fixtures: dict[str, Any],
+        compared: tuple[Any, ...],
+        is_updated: Callable[[str, str, object], bool],
+    ) -> Fact:
         """The exception with its causes, and what its frames held.
 
         :param fixtures: the values of the failing test's fixtures by name.
         :param compared: the two sides of the assertion that failed, or nothing.
+        :param is_updated: tells whether the test updated a table's column to a value.
         """
         chain = list(chain_of(error))
         frames = [frame for each in chain for frame in _frames(each.__traceback__)]
@@ -60,6 +70,7 @@ class Failures:
             "loop": running,
             "foreign": foreign,
             "owner": self._owner(frames, holders) if foreign else None,
+            "session": self._sessions.involved(frames),
             "involved": self._involved(frames),
             "loop_unset": self._loops.unset,
             "pending": self._tasks.pending()[:12],
@@ -67,7 +78,7 @@ class Failures:
             "carried": self._tasks.carried(" ".join(repr(each)[:_LONGEST] for each in compared))[:12]
             if compared
             else [],
-            "loaded": loaded_in(self._locals(frames, fixtures), compared)[:12],
+            "loaded": loaded_in(self._locals(frames, fixtures), compared, is_updated)[:12],
             "lifespan": lifespan_in(frames, self._caller),
             "endpoint": endpoint_in(frames, self._caller),
             "engines": self._connections.open_engines(),

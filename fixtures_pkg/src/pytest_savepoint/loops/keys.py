@@ -1,4 +1,4 @@
-"""Which rows met: the inserts that gave a key which a later one was refused for, told without the values."""
+"""What writes give to columns, and where two of them met: told by line and column, never by value."""
 
 from __future__ import annotations
 
@@ -24,24 +24,25 @@ _DETAIL = re.compile(r"\((?P<columns>[^()]+)\)=\((?P<values>.+)\)")
 
 
 class Keys:
-    """Keeps, of the latest inserts, a hash of each value by its column, in this process only: values may be secrets."""
+    """Keeps, of the latest writes, a hash of each value by its column, in this process only: values may be secrets."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
-        self._given: deque[tuple[Fact, str, list[dict[str, int]]]] = deque(maxlen=_KEPT)
+        self._given: deque[tuple[Fact, str, str, list[dict[str, int]]]] = deque(maxlen=_KEPT)
 
     def note(self, statement: Fact, read: Sql, parameters: Any, context: Any) -> None:
-        """Remember what an insert gives.
+        """Remember what an insert or update gives.
 
         :param statement: as it is recorded.
         :param context: SQLAlchemy's, or None.
         """
-        if read.writes is None or read.writes[0] != "insert":
+        if read.writes is None or read.writes[0] not in ("insert", "update"):
             return
-        compiled = getattr(context, "compiled_parameters", None) if getattr(context, "isinsert", False) else None
+        is_orm = getattr(context, "isinsert", False) or getattr(context, "isupdate", False)
+        compiled = context.compiled_parameters if is_orm else None
         sets = compiled or _sets(read.gives, parameters)
         given = [{name.lower(): hashed for name, hashed in _hashes(each.items())} for each in sets[:_SETS]]
-        self._given.append((statement, read.writes[1], given))
+        self._given.append((statement, *read.writes, given))
 
     def rivals(self, test: str, errors: Iterable[BaseException]) -> Fact | None:
         """The key for which the database refused a row of a failing test, and the inserts that had given it before.
@@ -59,7 +60,8 @@ class Keys:
         return None
 
     def _of(self, test: str, key: dict[str, str]) -> Fact | None:
-        own = [each for each in self._given if each[0]["test"] == test]
+        inserts = [(at, table, sets) for at, verb, table, sets in self._given if verb == "insert"]
+        own = [each for each in inserts if each[0]["test"] == test]
         refused = next((each for each in reversed(own) if each[0]["error"] == _UNIQUE), own[-1] if own else None)
         if refused is None:
             return None
@@ -77,10 +79,18 @@ class Keys:
                     **{name: earlier[name] for name in ("test", "when", "site", "fixture", "time", "connection")},
                     "literal": self._literal(earlier, key),
                 }
-                for earlier, other, sets in self._given
+                for earlier, other, sets in inserts
                 if earlier is not statement and other == table and any(_has(each, wanted) for each in sets)
             ][-5:],
         }
+
+    def updated(self, test: str, table: str, column: str, value: object) -> bool:
+        """Whether a test updated a column of a table to this value."""
+        wanted = dict(_hashes([(column, value)]))
+        return bool(wanted) and any(
+            verb == "update" and at["test"] == test and other == table and any(_has(each, wanted) for each in sets)
+            for at, verb, other, sets in self._given
+        )
 
     def _literal(self, statement: Fact, key: dict[str, str]) -> Fact | None:
         """The line of the caller's code that writes the key down, in one of the functions that sent the statement."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from sqlalchemy import inspect
@@ -35,22 +35,25 @@ def unloaded(thing: Any) -> Fact | None:
     }
 
 
-def loaded_in(things: Iterable[Any], compared: tuple[Any, ...]) -> list[Fact]:
-    """The ORM objects among things, with those of their loaded attributes that a failing assertion compared."""
+def loaded_in(
+    things: Iterable[Any], compared: tuple[Any, ...], is_updated: Callable[[str, str, object], bool]
+) -> list[Fact]:
+    """The ORM objects among things, with those of their loaded attributes that a failing assertion compared.
+
+    :param is_updated: tells whether the test updated a table's column to a value, which is then not an old one.
+    """
     found = []
     for thing in things:
         state = getattr(type(thing), "__mapper__", None) and inspect(thing, raiseerr=False)
         if isinstance(state, InstanceState) and state.key is not None:
             values = {name: state.dict[name] for name, _ in state.mapper.column_attrs.items() if name in state.dict}
+            table = str(getattr(state.mapper.local_table, "name", ""))
+            named = [name for name, value in values.items() if any(value is each or value == each for each in compared)]
             found.append(
                 {
                     "class": state.class_.__name__,
-                    "table": str(getattr(state.mapper.local_table, "name", "")),
-                    "compared": [
-                        name
-                        for name, value in values.items()
-                        if any(value is each or value == each for each in compared)
-                    ],
+                    "table": table,
+                    "compared": [name for name in named if not is_updated(table, name, values[name])],
                 }
             )
     return found

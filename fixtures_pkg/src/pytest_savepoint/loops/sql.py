@@ -20,8 +20,10 @@ _ENDS_BACKENDS = re.compile(r"pg_terminate_backend|drop\s+database.*\bforce\b", 
 # What stands for one value: a placeholder of one of the drivers, a number, or a short text without quotes in it.
 _STANDS_FOR_VALUE = r"(?:\$\d+|%\(\w+\)s|:\w+|\d+|'[^']{0,200}')"
 _GIVES = re.compile(r"\s*insert\s+into\s+[\w.\"]+\s*\(([^()]+)\)\s*values\s*\(", re.IGNORECASE)
+_SETS = re.compile(rf"(?:\bset|,)\s+\"?(\w+)\"?\s*=\s*({_STANDS_FOR_VALUE})", re.IGNORECASE)
 _VALUE = re.compile(rf"\s*({_STANDS_FOR_VALUE})?[^,()]*(?:\([^()]*\)[^,()]*)*([,)])")
 _ASKS = re.compile(rf"(?<!\w)\"?((?:\w+_)?(?:id|pk|number|no))\"?\s*=\s*({_STANDS_FOR_VALUE})", re.IGNORECASE)
+_UPDATES = re.compile(r"\s*update\b", re.IGNORECASE)
 _WHERE = re.compile(r"\bwhere\b", re.IGNORECASE)
 _REMEMBERED = 20_000
 
@@ -39,7 +41,7 @@ class Sql:
     """The tables it makes with a column that the server's clock fills."""
     ends_backends: bool
     gives: tuple[tuple[str, str], ...]
-    """Of an insert: the columns of its first row, and what stands for their values."""
+    """The columns that an insert's first row or an update sets, and what stands for their values."""
     asks: tuple[tuple[str, str], ...]
     """The columns called like a key that are compared with one value, and what stands for it."""
 
@@ -70,6 +72,8 @@ def _read(sql: str) -> Sql:
 def _gives(sql: str) -> Iterator[tuple[str, str]]:
     found = _GIVES.match(sql)
     if found is None:
+        before_condition = sql[: len(sql) - len(_condition(sql))] if _UPDATES.match(sql) else ""
+        yield from ((column.lower(), _bare(token)) for column, token in _SETS.findall(before_condition))
         return
     at = found.end()
     for column in found[1].split(","):

@@ -17,6 +17,7 @@ from pytest_savepoint.loops.connections import BORN, Connections
 from pytest_savepoint.loops.frames import Caller
 from pytest_savepoint.loops.keys import Keys, asked
 from pytest_savepoint.loops.patches import Patches, harmless
+from pytest_savepoint.loops.sessions import Sessions
 from pytest_savepoint.loops.sql import Sql, read_sql, tells_the_time
 from pytest_savepoint.loops.tasks import Tasks, current_task
 
@@ -30,11 +31,14 @@ _LINES = 5
 class Statements:
     """Keeps a window of the latest statements, as plain values."""
 
-    def __init__(self, recorder: Recorder, caller: Caller, connections: Connections, tasks: Tasks, keys: Keys) -> None:
+    def __init__(
+        self, recorder: Recorder, caller: Caller, connections: Connections, tasks: Tasks, sessions: Sessions, keys: Keys
+    ) -> None:
         self._recorder = recorder
         self._caller = caller
         self._connections = connections
         self._tasks = tasks
+        self._sessions = sessions
         self._keys = keys
         self._window: deque[Fact] = deque(maxlen=_KEPT)
         self._unfinished: dict[int, list[Fact]] = {}  # writes of open transactions, by connection
@@ -130,11 +134,14 @@ class Statements:
         self, connection: Any, _cursor: Any, statement: str, parameters: Any, context: Any, *_rest: Any
     ) -> None:
         number = self._number(connection)
-        self._note(number, statement, sys._getframe(1), parameters=parameters, context=context)  # noqa: SLF001
+        session = self._sessions.on(connection)
+        frame = sys._getframe(1)  # noqa: SLF001
+        self._note(number, statement, frame, session=session, parameters=parameters, context=context)
 
     @harmless
     def _transaction(self, connection: Any, verb: str) -> None:
-        self._note(self._number(connection), verb, sys._getframe(1))  # noqa: SLF001
+        session = self._sessions.on(connection)
+        self._note(self._number(connection), verb, sys._getframe(1), session=session)  # noqa: SLF001
 
     def _number(self, connection: Any) -> int | None:
         fairy = getattr(connection, "_dbapi_connection", None)
@@ -213,13 +220,23 @@ class Statements:
             self._note(fact["connection"], sql, frame, parameters=given)
 
     # -- both -----------------------------------------------------------------------------------------------------
-    def _note(self, connection: int | None, sql: str, frame: Any, *, parameters: Any = (), context: Any = None) -> None:
+    def _note(
+        self,
+        connection: int | None,
+        sql: str,
+        frame: Any,
+        *,
+        session: int | None = None,
+        parameters: Any = (),
+        context: Any = None,
+    ) -> None:
         read = read_sql(sql)
         stack, fixture = self._caller.look(frame, _LINES)
         task = current_task()
         made = self._tasks.made(task)
         entry: Fact = {
             "connection": connection,
+            "session": session,
             "sql": sql[:600],
             "site": stack[0] if stack else (made or {}).get("site"),
             "stack": stack,

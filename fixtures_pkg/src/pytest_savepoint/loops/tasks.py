@@ -168,9 +168,13 @@ class Tasks:
                 found.append({**made, "variables": names})
         return found
 
+    def unfinished(self) -> list[tuple[Any, Fact]]:
+        """The caller's tasks that are not done, and where each comes from."""
+        return [(task, made) for task, made in list(self._made.items()) if not task.done()]
+
     def pending(self) -> list[Fact]:
-        """The caller's tasks that are not done."""
-        return [fact for task in list(self._made) if not task.done() and (fact := self.of(task)) is not None]
+        """The caller's tasks that are not done, and how each is now."""
+        return [fact for task, _ in self.unfinished() if (fact := self.of(task)) is not None]
 
 
 def _plain(context: contextvars.Context) -> dict[str, str]:

@@ -21,6 +21,7 @@ from pytest_savepoint.loops.local_time import LocalTime
 from pytest_savepoint.loops.makers import Loops
 from pytest_savepoint.loops.patches import Patches, harmless
 from pytest_savepoint.loops.reach import Reach, reached
+from pytest_savepoint.loops.sessions import Sessions
 from pytest_savepoint.loops.state import State
 from pytest_savepoint.loops.statements import Statements
 from pytest_savepoint.loops.tasks import Tasks
@@ -43,8 +44,9 @@ class Watch:
         self.tasks = Tasks(recorder, self.caller, self.loops)
         self.connections = Connections(recorder, self.caller, self.loops)
         self.checkouts = Checkouts(recorder, self.caller, self.loops, self.connections, self.tasks)
+        self.sessions = Sessions(recorder, self.caller, self.tasks)
         self.keys = Keys(self.caller)
-        self.statements = Statements(recorder, self.caller, self.connections, self.tasks, self.keys)
+        self.statements = Statements(recorder, self.caller, self.connections, self.tasks, self.sessions, self.keys)
         self.local_time = LocalTime(recorder, self.caller, self.connections, self.statements)
         self.state = State(recorder, self.caller)
         self.caches = Caches(recorder, self.caller)
@@ -53,6 +55,7 @@ class Watch:
             loops=self.loops,
             connections=self.connections,
             tasks=self.tasks,
+            sessions=self.sessions,
             state=self.state,
         )
         self.threads = Threads(recorder, self.caller)
@@ -67,6 +70,7 @@ class Watch:
         self.connections.install(self._patches)
         self.checkouts.install(self._patches)
         self.tasks.install(self._patches)
+        self.sessions.install(self._patches)
         self.statements.install(self._patches)
         self.state.install(self._patches)
         self.threads.install(self._patches)
@@ -88,6 +92,7 @@ class Watch:
         self.unawaited.stop()
         self.blocking.uninstall()
         self.statements.uninstall()
+        self.sessions.uninstall()
         self.checkouts.uninstall()
         self.connections.uninstall()
         self._patches.restore()
