@@ -23,7 +23,7 @@ def note_latent(watch: Watch, items: Sequence[pytest.Item]) -> None:
 
     :param items: the tests of the session.
     """
-    for leak in watch.state.leaks:
+    for leak in (*watch.state.leaks, *watch.logs.leaks):
         others = (item for item in items[:_LOOKED_AT] if item.nodeid != leak["test"])
         tests = [item.nodeid for item in others if _would_meet(watch, item, leak)]
         if tests:

@@ -134,8 +134,7 @@ class Witness:
             if not report.failed:
                 self._watch.local_time.look(item.nodeid, function)
         elif call.when == "teardown":
-            self._watch.growth.look(item.nodeid)
-            self._watch.state.end(lambda: self._watch.function(function))
+            self._watch.end_test(item.nodeid, function)
         facts = self._recorder.take()
         if facts:
             seen["facts"] = facts

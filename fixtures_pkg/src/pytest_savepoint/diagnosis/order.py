@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from pytest_savepoint.diagnosis.finding import Finding, finding
-from pytest_savepoint.diagnosis.record import Fact, Record, asserted, at_fixture, at_site, overturned, place
+from pytest_savepoint.diagnosis.record import Fact, Record, asserted, at_fixture, at_site, line_with, overturned, place
 from pytest_savepoint.diagnosis.sessions import SESSION_MADE
 
 __all__ = ["RULES"]
@@ -14,6 +14,8 @@ __all__ = ["RULES"]
 _SELECT = re.compile(r"^\s*(select|with)\b", re.IGNORECASE)
 _ORDERED = re.compile(r"\border\s+by\b", re.IGNORECASE)
 _TAKES_AWAY = re.compile(r"\b(?:truncate|delete\s+from|drop\s+table|drop\s+schema)\b[^;]*", re.IGNORECASE)
+_SETS_LEVEL = r"\b(at_level|set_level|setLevel)\("
+_EVERY_LOGGER = ("root", "logging.disable")
 _AGGREGATE = re.compile(r"^\s*select\s+(count|sum|min|max|avg|exists|bool_\w+)\s*\(", re.IGNORECASE)
 
 
@@ -69,6 +71,41 @@ def _logging_disabled(record: Record) -> Iterator[Finding]:
                 fix="Pass disable_existing_loggers=False to fileConfig() or dictConfig().",
                 confidence=0.93,
                 evidence=[f"{len(fact['loggers'])} loggers disabled in {fact['test'] or 'an import'}"],
+            )
+            break
+
+
+def _logging_level(record: Record) -> Iterator[Finding]:
+    """A test looks at captured logs after another one has set a level and left it."""
+    for failure in record.failures:
+        function = failure["function"]
+        # A test that sets the level itself sees what it wants to see.
+        if "caplog" not in failure["fixtures"] or not asserted(failure) or line_with(function, _SETS_LEVEL):
+            continue
+        for fact in record.of("logging_level_leaked"):
+            later = (
+                fact["worker"] == failure["worker"] and fact["at"] < failure["at"] and fact["test"] != failure["test"]
+            )
+            if not later or fact["site"] is None or fact["level"] <= fact["before"]:
+                continue
+            name = fact["logger"]
+            silenced = [
+                each
+                for each in failure["reached"]["loggers"]
+                if name in _EVERY_LOGGER or f"{each}.".startswith(f"{name}.")
+            ]
+            if not silenced:
+                continue
+            yield finding(
+                "state.logging_disabled",
+                tests=[failure["test"]],
+                culprit=at_site(fact["site"]),
+                explanation=f"{place(fact['site'])} raises the level of {'all loggers' if name in _EVERY_LOGGER else name} to "
+                f"{fact['level']} in {fact['test']} and nobody sets it back. {failure['test']} looks at captured logs of "
+                f"{silenced[0]} after that.",
+                fix="Set it with caplog.set_level() or caplog.at_level(), which put it back, or in a fixture that does.",
+                confidence=0.91,
+                evidence=[f"the level of {name} was {fact['level']} instead of {fact['before']} after {fact['test']}"],
             )
             break
 
@@ -254,6 +291,7 @@ def _session_fixture(failure: Fact) -> Fact | None:
 RULES: tuple[Callable[[Record], Iterator[Finding]], ...] = (
     _rollback_isolation,
     _logging_disabled,
+    _logging_level,
     _logging_latent,
     _unordered_select,
     _shared_database,

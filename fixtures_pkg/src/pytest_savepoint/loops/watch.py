@@ -18,9 +18,11 @@ from pytest_savepoint.loops.frames import Caller, code_of
 from pytest_savepoint.loops.growth import Growth
 from pytest_savepoint.loops.keys import Keys
 from pytest_savepoint.loops.local_time import LocalTime
+from pytest_savepoint.loops.logs import Logs
 from pytest_savepoint.loops.makers import Loops
 from pytest_savepoint.loops.patches import Patches, harmless
 from pytest_savepoint.loops.reach import Reach, reached
+from pytest_savepoint.loops.seeds import Seeds
 from pytest_savepoint.loops.sessions import Sessions
 from pytest_savepoint.loops.state import State
 from pytest_savepoint.loops.statements import Statements
@@ -49,6 +51,8 @@ class Watch:
         self.statements = Statements(recorder, self.caller, self.connections, self.tasks, self.sessions, self.keys)
         self.local_time = LocalTime(recorder, self.caller, self.connections, self.statements)
         self.state = State(recorder, self.caller)
+        self.logs = Logs(recorder, self.caller)
+        self.seeds = Seeds(recorder, self.caller)
         self.caches = Caches(recorder, self.caller)
         self.failures = Failures(
             caller=self.caller,
@@ -72,7 +76,8 @@ class Watch:
         self.tasks.install(self._patches)
         self.sessions.install(self._patches)
         self.statements.install(self._patches)
-        self.state.install(self._patches)
+        self.logs.install(self._patches)
+        self.seeds.install(self._patches)
         self.threads.install(self._patches)
         self.blocking.install(self._patches)
         self.growth.start()
@@ -85,7 +90,17 @@ class Watch:
         self.caller.test = code_of(function)
         self.statements.install_late(self._patches)
         self.state.begin()
+        self.logs.begin()
         self.caches.look()
+
+    def end_test(self, test: str, function: Any) -> None:
+        """A test is over, with its teardown.
+
+        :param function: the test's own, if it has one.
+        """
+        self.growth.look(test)
+        self.state.end(lambda: self.function(function))
+        self.logs.end()
 
     def stop(self) -> None:
         self.growth.stop()

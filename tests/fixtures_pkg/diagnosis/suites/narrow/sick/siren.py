@@ -1,0 +1,7 @@
+import logging
+
+log = logging.getLogger("town.siren")
+
+
+def ring():
+    log.warning("alarm")
