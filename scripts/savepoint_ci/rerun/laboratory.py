@@ -21,7 +21,7 @@ from savepoint_ci.suite.process import Wish, run_suite
 __all__ = ["Laboratory"]
 
 _LEAST_LIMIT = 20.0
-_PATIENCE = 6.0
+_TIMES_THE_FIRST = 6.0
 
 
 @dataclass
@@ -37,6 +37,7 @@ class Laboratory:
     :param databases: gives each run its own copy; None where the plugin or nobody does that.
     :param same_database: why there are no copies, where the suite keeps its own database.
     :param deadline: on the monotonic clock; no run goes on after it.
+    :param limit: seconds after which a run counts as hanging; None takes several times what the first run took.
     :param say: shows how far the search is.
     """
 
@@ -49,6 +50,7 @@ class Laboratory:
     say: Callable[[Ran], None]
     databases: FreshDatabases | None = None
     deadline: float = math.inf
+    limit: float | None = None
     runs: list[Ran] = field(default_factory=list)
     evidence: Path = field(init=False)
     log: Path = field(init=False)
@@ -105,7 +107,7 @@ class Laboratory:
         self.evidence.unlink(missing_ok=True)
         environment |= {EVIDENCE_VARIABLE: str(self.evidence), "COVERAGE_FILE": str(self.scratch / "coverage")}
         start = time.monotonic()
-        end = start + min(self._limit(), self.time_left)
+        end = start + min(self.limit or self._patience(), self.time_left)
 
         def tick() -> Wish:
             return "kill" if time.monotonic() > end else "go-on"
@@ -123,8 +125,8 @@ class Laboratory:
         like = [ran.seconds for ran in self.runs if len(ran.tests) >= wanted]
         return min(like, default=0.0) / 2
 
-    def _limit(self) -> float:
-        return max(_LEAST_LIMIT, _PATIENCE * self.runs[0].seconds) if self.runs else self.time_left
+    def _patience(self) -> float:
+        return max(_LEAST_LIMIT, _TIMES_THE_FIRST * self.runs[0].seconds) if self.runs else self.time_left
 
     @contextmanager
     def _fresh(self) -> Iterator[dict[str, str]]:

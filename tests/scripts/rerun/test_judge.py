@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from pytest_savepoint.diagnosis.comparison import Compared, explain
 from savepoint_ci.rerun.judge import Judged, judge, judge_at_moment
 from savepoint_ci.rerun.laboratory import Laboratory
+from savepoint_ci.rerun.ran import Ran
 from savepoint_ci.rerun.variation import FILE_ORDER, Variation, shell_command
 
 pytestmark = pytest.mark.e2e
 
-SOURCE = Path(__file__).parents[3] / "fixtures_pkg" / "src"
-PLUGINS = ["-p", "asyncio", "-p", "pytest_savepoint.plugin"]
 SUITE = """
 import datetime, random
 
@@ -41,36 +37,30 @@ def nodeid(name: str) -> str:
 
 
 @pytest.fixture
-def laboratory(tmp_path):
-    project, scratch = tmp_path / "project", tmp_path / "scratch"
-    project.mkdir()
-    scratch.mkdir()
-    (project / "test_it.py").write_text(SUITE)
-    environment = {
-        "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])), "PYTHONPATH": str(SOURCE),
-        "SAVEPOINT_ISOLATION": "none", "TZ": "UTC", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-    }  # fmt: skip
-    return Laboratory(
-        command=[sys.executable, "-m", "pytest", *PLUGINS], single=[], parallel=None, project=project,
-        environment=environment, scratch=scratch, say=lambda ran: None,
-    )  # fmt: skip
+def laboratory(make_laboratory) -> Laboratory:
+    return make_laboratory(SUITE)
 
 
-def judged(laboratory: Laboratory, name: str, variation: Variation) -> Judged:
-    plain = laboratory.run(FILE_ORDER.of([nodeid(each) for each in NAMES]))
+@pytest.fixture(scope="module")
+def plain(make_laboratory) -> Ran:
+    """The run in file order, with which all others are compared."""
+    return make_laboratory(SUITE).run(FILE_ORDER.of([nodeid(each) for each in NAMES]))
+
+
+def judged(laboratory: Laboratory, plain: Ran, name: str, variation: Variation) -> Judged:
     return judge(laboratory, nodeid(name), laboratory.run(variation), plain)
 
 
-def test_the_polluter_among_others_is_found_and_its_command_fails(laboratory):
-    found = judged(laboratory, "empty", Variation("mixed", tuple(map(nodeid, ("other", "fills", "another", "empty"))), seed=5))
+def test_the_polluter_among_others_is_found_and_its_command_fails(laboratory, plain):
+    found = judged(laboratory, plain, "empty", Variation("mixed", tuple(map(nodeid, ("other", "fills", "another", "empty"))), seed=5))
     assert (found.kind, found.polluters) == ("order-dependent", (nodeid("fills"),))
-    command = shell_command(found.worst, arguments=PLUGINS)
+    command = shell_command(found.worst, arguments=laboratory.command[3:])
     assert command.endswith("pytest_savepoint.plugin test_it.py::test_fills test_it.py::test_empty")
     assert laboratory.reproduces(command, nodeid("empty"))
 
 
-def test_the_test_without_which_another_fails_is_found_and_the_finding_is_at_the_victims_definition(laboratory):
-    found = judged(laboratory, "needs", Variation("alone", (nodeid("needs"),)))
+def test_the_test_without_which_another_fails_is_found_and_the_finding_is_at_the_victims_definition(laboratory, plain):
+    found = judged(laboratory, plain, "needs", Variation("alone", (nodeid("needs"),)))
     assert (found.kind, found.setters) == ("order-dependent", (nodeid("fills"),))
     (finding,) = explain(Compared(found.nodeid, (), found.setters, found.failing.facts, found.passing.facts))
     assert (finding.cause, finding.culprit.line) == ("state.depends_on_earlier_test", 11)
@@ -83,8 +73,8 @@ def test_the_test_without_which_another_fails_is_found_and_the_finding_is_at_the
         ("broken", "broken", Variation("alone", (nodeid("broken"),))),
     ],
 )
-def test_circumstances_are_told_from_breakage(laboratory, name, kind, variation):
-    found = judged(laboratory, name, variation)
+def test_circumstances_are_told_from_breakage(laboratory, plain, name, kind, variation):
+    found = judged(laboratory, plain, name, variation)
     assert found.kind == kind
     assert found.worst.zone == variation.zone
 
@@ -108,7 +98,7 @@ def test_failure_of_a_night_is_found_again_by_day(laboratory):
     seen = replace(night, variation=FILE_ORDER)
     found = judge(laboratory, nodeid("overnight"), seen, seen)
     assert (found.kind, found.worst.name) == ("time", "midnight")
-    command = shell_command(found.worst, arguments=PLUGINS)
+    command = shell_command(found.worst, arguments=laboratory.command[3:])
     assert command.startswith("SAVEPOINT_CLOCK=")
     assert laboratory.reproduces(command, nodeid("overnight"))
 
@@ -152,8 +142,8 @@ def test_loops_on_which_it_passes_are_found(laboratory, scopes, better):
     assert (found.kind, found.passing.variation.loops) == ("loop-dependent", better)
 
 
-def test_chance_is_flaky_and_its_rate_is_measured(laboratory):
+def test_chance_is_flaky_and_its_rate_is_measured(laboratory, plain):
     seeds = (Variation("alone", (nodeid("chance"),), seed=seed) for seed in range(100))
     seen = next(ran for seed in seeds if (ran := laboratory.run(seed)).failures)
-    found = judge(laboratory, nodeid("chance"), seen, laboratory.run(FILE_ORDER.of([nodeid("chance")])))
+    found = judge(laboratory, nodeid("chance"), seen, plain)
     assert found.kind == "flaky"
