@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 import time
 from typing import Any
@@ -91,12 +92,14 @@ class FailedTest:
             comparison=self._comparison,
             clock=watch.local_time.clock(),
             time=time.monotonic(),
+            load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
             made=watch.tasks.made_in(item.nodeid),
             open_before=self._open_before,
             statements=statements,
             committed=watch.statements.committed(tables, item.nodeid),
             inserted_before=watch.statements.inserted_before(tables, item.nodeid),
             rivals=watch.keys.rivals(item.nodeid, chain_of(error)),
+            deadlocked=watch.statements.deadlocked(chain_of(error)),
             definitions=watch.statements.definitions(),
             **watch.failures.describe(
                 error, values, self._compared, functools.partial(watch.keys.updated, item.nodeid)

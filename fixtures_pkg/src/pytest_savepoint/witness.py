@@ -48,6 +48,7 @@ class Witness:
             event_loop=self._event_loop_override(session),
             versions=dict(distributions(self._config)),
             isolation=self._isolation,
+            seed=getattr(self._config.option, "randomly_seed", None),
         )
 
     def _ini(self, name: str) -> str | None:

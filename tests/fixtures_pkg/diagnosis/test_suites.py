@@ -35,3 +35,15 @@ def test_one_cause_that_breaks_many_tests_is_one_finding_with_its_place_in_the_t
 def test_findings_of_xdist_workers_reach_the_controller(diagnose_suite):
     suite = diagnose_suite("narrow/sick", "test_warehouse.py", "test_turnstile.py", "-n", "1")
     assert {each["code"] for each in suite.findings} == {"SP101", "SP107"}, suite.output
+
+
+def test_both_statements_of_a_deadlock_are_told(diagnose_suite):
+    suite = diagnose_suite("wide/sick", "test_bank.py", "-k", "transfers_cross")
+    evidence = [each["evidence"] for each in suite.findings if each["code"] == "SP601"]
+    assert [len([line for line in lines if line.startswith("update account")]) for lines in evidence] == [2], suite.output
+
+
+def test_what_changed_meanwhile_is_told_of_a_serialization_failure(diagnose_suite):
+    suite = diagnose_suite("records/sick", "-k", "shift or doctor or call")
+    evidence = [each["evidence"][0] for each in suite.findings if each["code"] == "SP604"]
+    assert [line.startswith("in between: update shift") for line in evidence] == [True], suite.output

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import random
+import sys
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
@@ -92,3 +94,20 @@ def test_what_a_test_puts_back_is_not_recorded(facts_of, monkeypatch):
         random.Random(7).random()
 
     assert facts_of(put_back) == []
+
+
+def test_lock_that_a_module_keeps_from_now_on_is_named_once(facts_of, tmp_path, monkeypatch):
+    (tmp_path / "lighthouse.py").write_text("import asyncio\nlamp = None\nstair = asyncio.Lock()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import lighthouse
+
+    facts = [
+        *facts_of(lambda: None),
+        *facts_of(lambda: setattr(lighthouse, "lamp", asyncio.Event())),
+        *facts_of(lambda: None),
+    ]
+    sys.modules.pop("lighthouse")
+    assert [(fact["kind"], fact["name"]) for fact in facts] == [
+        ("module_keeps", "lighthouse.stair"),
+        ("module_keeps", "lighthouse.lamp"),
+    ]

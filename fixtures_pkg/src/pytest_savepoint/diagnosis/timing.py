@@ -17,6 +17,7 @@ from pytest_savepoint.diagnosis.record import (
     line_with,
     place,
     sqlstates,
+    tables_of,
     transactions,
 )
 
@@ -45,7 +46,12 @@ def _deadlock(record: Record) -> Iterator[Finding]:
         locks = [each for each in (victims[-1] if victims else []) if _LOCKS.search(each["sql"]) and each["site"]]
         first = locks[0]["site"] if locks else site
         other = next((t for t in reversed(transactions(failure)) if t and t not in victims[-1:]), [])
-        facing = f" Facing it: {place(other[-1]['site'])}." if other else ""
+        if len(failure["deadlocked"]) > 1:
+            # The server itself names the two.
+            seen = [f"{each['sql'][:100]} at {place(each['site'])}" for each in failure["deadlocked"][:2]]
+        else:
+            facing = f" Facing it: {place(other[-1]['site'])}." if other else ""
+            seen = [f"deadlock detected at {place(site)}.{facing}", *(each["sql"][:100] for each in locks[:2])]
         yield finding(
             "concurrency.deadlock",
             tests=[failure["test"]],
@@ -54,7 +60,7 @@ def _deadlock(record: Record) -> Iterator[Finding]:
             f"refused at {place(site)}. PostgreSQL ended one of them.",
             fix="Take the locks in one fixed order, such as sorted by primary key, in every transaction.",
             confidence=0.95,
-            evidence=[f"deadlock detected at {place(site)}.{facing}", *(each["sql"][:100] for each in locks[:2])],
+            evidence=seen,
         )
 
 
@@ -122,6 +128,7 @@ def _serialization(record: Record) -> Iterator[Finding]:
         if _SERIALIZATION not in sqlstates(failure):
             continue
         site = _application_line(failure)
+        rival = _changed_meanwhile(failure, site)
         yield finding(
             "concurrency.serialization_failure",
             tests=[failure["test"]],
@@ -130,8 +137,29 @@ def _serialization(record: Record) -> Iterator[Finding]:
             "(40001). At REPEATABLE READ and SERIALIZABLE that is normal, and nothing here tries again.",
             fix="Run the whole transaction again on SQLSTATE 40001 (a small retry loop around it), or lock the rows it reads.",
             confidence=0.93,
-            evidence=[failure["exceptions"][0]["message"][:160]],
+            evidence=[
+                *([f"in between: {rival['sql'][:100]} at {place(rival['site'])}"] if rival else []),
+                failure["exceptions"][0]["message"][:160],
+            ],
         )
+
+
+def _changed_meanwhile(failure: Fact, site: Fact | None) -> Fact | None:
+    """Another connection's latest write to a table that the refused transaction had read or written before."""
+    own = [each for each in transactions(failure) if any(_same(sent["site"], site) for sent in each)]
+    if not own:
+        return None
+    tables = {table for sent in own[-1] for table in tables_of(sent["sql"])}
+    return next(
+        (
+            each
+            for each in reversed(failure["statements"])
+            if each["connection"] != own[-1][0]["connection"]
+            and each["time"] > own[-1][0]["time"]
+            and _table(each) in tables
+        ),
+        None,
+    )
 
 
 def _lost_update(record: Record) -> Iterator[Finding]:

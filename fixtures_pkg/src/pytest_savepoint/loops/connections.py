@@ -36,6 +36,7 @@ class Connections:
         self._engines: weakref.WeakKeyDictionary[Any, Fact] = weakref.WeakKeyDictionary()  # by dialect
         self._drivers: weakref.WeakKeyDictionary[Any, Fact] = weakref.WeakKeyDictionary()  # by driver's connection
         self._numbered: dict[int, Fact] = {}  # the living connections of drivers
+        self._backends: dict[int, int] = {}  # by the server's process, the connection that had it last
         # asyncpg's pools take no weak reference; each new one overwrites what had its number before.
         self._pools: dict[int, Fact] = {}
         self._listeners: list[tuple[Any, str, Callable[..., Any]]] = []
@@ -95,6 +96,10 @@ class Connections:
         """What is known of the living connection with a number."""
         return self._numbered.get(number)
 
+    def behind(self, process: int) -> int | None:
+        """The number of the connection that one of the server's processes serves, or served last."""
+        return self._backends.get(process)
+
     def open_engines(self) -> list[Fact]:
         """The engines that have connections open, with how many."""
         return [dict(fact) for fact in self._engines.values() if fact["open"]]
@@ -122,11 +127,12 @@ class Connections:
             self._pools[id(thing)] = self._maker(kind, frame)
 
     def _maker(self, kind: str, frame: Any) -> Fact:
-        site = self._caller.site(frame)
+        sites, fixture = self._caller.look(frame, 1)
+        site = sites[0] if sites else None
         fact: Fact = {
             "kind": kind,
             "site": site,
-            "fixture": self._caller.fixture(frame),
+            "fixture": fixture,
             "variable": None,
             "global": False,
             "open": 0,
@@ -154,12 +160,13 @@ class Connections:
     def born(self, driver_connection: Any, frame: Any) -> Fact:
         """Remember a driver's connection, and who opens it."""
         self._count += 1
+        sites, fixture = self._caller.look(frame, 1)
         fact: Fact = {
             "kind": "connection",
             "connection": self._count,
             "loop": self._loops.running(frame) if _belongs_to_loop(driver_connection) else None,
-            "site": self._caller.site(frame),
-            "fixture": self._caller.fixture(frame),
+            "site": sites[0] if sites else None,
+            "fixture": fixture,
             "test": self._recorder.test,
             "when": self._recorder.when,
             "maker": None,
@@ -169,6 +176,9 @@ class Connections:
             self._drivers[driver_connection] = fact
             self._numbered[self._count] = fact
             weakref.finalize(driver_connection, self._gone, self._count).atexit = False
+        process = _process(driver_connection)
+        if process is not None:
+            self._backends[process] = self._count
         return fact
 
     def _gone(self, number: int) -> None:
@@ -215,6 +225,15 @@ def _attribute(thing: Any, name: str) -> Any:
 
 def _belongs_to_loop(connection: Any) -> bool:
     """Whether it works on the loop that opened it only: asyncpg's do, but not the sandbox's, which go from loop to loop."""
-    return isinstance(connection, asyncpg.connection.Connection) and not getattr(
-        type(connection), "belongs_to_no_loop", False
-    )
+    return _is_asyncpg(connection) and not getattr(type(connection), "belongs_to_no_loop", False)
+
+
+def _process(connection: Any) -> int | None:
+    """The server's process behind a driver's connection, as the driver was told when it connected."""
+    with contextlib.suppress(Exception):  # a driver that is not told, or a connection that is closed already
+        return int(connection.get_server_pid() if _is_asyncpg(connection) else connection.info.backend_pid)
+    return None
+
+
+def _is_asyncpg(connection: Any) -> bool:
+    return isinstance(connection, asyncpg.connection.Connection)

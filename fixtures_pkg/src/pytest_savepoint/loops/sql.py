@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-__all__ = ["Sql", "read_sql", "tells_the_time"]
+__all__ = ["Sql", "read_sql", "takes_locks", "tells_the_time"]
 
 _WRITES = re.compile(
     r"\s*(insert\s+into|update|delete\s+from|truncate(?:\s+table)?)\s+(?:only\s+)?\"?([\w.]+)", re.IGNORECASE
@@ -23,6 +23,7 @@ _GIVES = re.compile(r"\s*insert\s+into\s+[\w.\"]+\s*\(([^()]+)\)\s*values\s*\(",
 _SETS = re.compile(rf"(?:\bset|,)\s+\"?(\w+)\"?\s*=\s*({_STANDS_FOR_VALUE})", re.IGNORECASE)
 _VALUE = re.compile(rf"\s*({_STANDS_FOR_VALUE})?[^,()]*(?:\([^()]*\)[^,()]*)*([,)])")
 _ASKS = re.compile(rf"(?<!\w)\"?((?:\w+_)?(?:id|pk|number|no))\"?\s*=\s*({_STANDS_FOR_VALUE})", re.IGNORECASE)
+_LOCKS = re.compile(r"^\s*(update|delete|insert|lock|truncate)\b|\bfor\s+(no\s+key\s+)?(update|share)\b", re.IGNORECASE)
 _UPDATES = re.compile(r"\s*update\b", re.IGNORECASE)
 _WHERE = re.compile(r"\bwhere\b", re.IGNORECASE)
 _REMEMBERED = 20_000
@@ -54,6 +55,11 @@ def read_sql(sql: str) -> Sql:
 def tells_the_time(sql: str) -> bool:
     """Whether a text reads the server's clock."""
     return bool(_CLOCK.search(sql))
+
+
+def takes_locks(sql: str) -> bool:
+    """Whether a text locks rows or tables until its transaction ends."""
+    return bool(_LOCKS.search(sql))
 
 
 def _read(sql: str) -> Sql:

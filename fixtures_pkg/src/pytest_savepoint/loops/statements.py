@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import asyncpg
@@ -18,11 +19,13 @@ from pytest_savepoint.loops.frames import Caller
 from pytest_savepoint.loops.keys import Keys, asked
 from pytest_savepoint.loops.patches import Patches, harmless
 from pytest_savepoint.loops.sessions import Sessions
-from pytest_savepoint.loops.sql import Sql, read_sql, tells_the_time
+from pytest_savepoint.loops.sql import Sql, read_sql, takes_locks, tells_the_time
 from pytest_savepoint.loops.tasks import Tasks, current_task
 
 __all__ = ["Statements"]
 
+_DEADLOCK = "40P01"
+_PROCESS = re.compile(r"\b(\d{2,})\b")
 _KEPT = 400
 _SENT = 20
 _LINES = 5
@@ -32,7 +35,14 @@ class Statements:
     """Keeps a window of the latest statements, as plain values."""
 
     def __init__(
-        self, recorder: Recorder, caller: Caller, connections: Connections, tasks: Tasks, sessions: Sessions, keys: Keys
+        self,
+        *,
+        recorder: Recorder,
+        caller: Caller,
+        connections: Connections,
+        tasks: Tasks,
+        sessions: Sessions,
+        keys: Keys,
     ) -> None:
         self._recorder = recorder
         self._caller = caller
@@ -114,6 +124,24 @@ class Statements:
     def definitions(self) -> list[Fact]:
         """The latest statements that changed a schema, in any test."""
         return [dict(each) for each in self._definitions]
+
+    def deadlocked(self, errors: Iterable[BaseException]) -> list[Fact]:
+        """The statements that waited for each other, the refused one first, as the server names their processes.
+
+        :param errors: the exceptions of a failure.
+        """
+        for error in errors:
+            detail = getattr(error, "detail", None) or getattr(getattr(error, "diag", None), "message_detail", None)
+            if _sqlstate(error) == _DEADLOCK and isinstance(detail, str):
+                numbers = dict.fromkeys(self._connections.behind(int(each)) for each in _PROCESS.findall(detail))
+                found = (self._last_lock(each) for each in numbers if each is not None)
+                return [dict(each) for each in found if each is not None]
+        return []
+
+    def _last_lock(self, connection: int) -> Fact | None:
+        return next(
+            (e for e in reversed(self._window) if e["connection"] == connection and takes_locks(e["sql"])), None
+        )
 
     def open_transactions(self) -> list[Fact]:
         """What began the transactions that are open now."""

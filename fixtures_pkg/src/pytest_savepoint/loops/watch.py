@@ -48,7 +48,14 @@ class Watch:
         self.checkouts = Checkouts(recorder, self.caller, self.loops, self.connections, self.tasks)
         self.sessions = Sessions(recorder, self.caller, self.tasks)
         self.keys = Keys(self.caller)
-        self.statements = Statements(recorder, self.caller, self.connections, self.tasks, self.sessions, self.keys)
+        self.statements = Statements(
+            recorder=recorder,
+            caller=self.caller,
+            connections=self.connections,
+            tasks=self.tasks,
+            sessions=self.sessions,
+            keys=self.keys,
+        )
         self.local_time = LocalTime(recorder, self.caller, self.connections, self.statements)
         self.state = State(recorder, self.caller)
         self.logs = Logs(recorder, self.caller)
