@@ -3,7 +3,7 @@ const { spawnSync } = require("node:child_process");
 
 const { STATE_launcher: launcher, STATE_project: project, STATE_state: state } = process.env;
 
-const done = spawnSync("python3", ["-E", launcher, "clean", "--kept", project], {
+const done = spawnSync("python3", ["-I", "-S", launcher, "clean", "--kept", project], {
   stdio: "inherit",
   env: { ...process.env, SAVEPOINT_STATE: state },
 });

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +70,8 @@ def attempt(
         _keep_failure(name, str(error), invocation, show=show)
         return error.exit_code
     except Exception:  # noqa: BLE001 - whatever happens, the tests that ran are reported
+        import traceback  # noqa: PLC0415 - not needed elsewhere
+
         message = f"This is a fault in Savepoint itself; please report it.\n{traceback.format_exc().rstrip()}"
         _keep_failure(name, message, invocation, show=show)
         return ExitCode.USAGE

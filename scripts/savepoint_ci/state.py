@@ -5,22 +5,30 @@ One file per fact, because provisioning goes on in the background while another 
 
 from __future__ import annotations
 
-import hashlib
+import json
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import msgspec
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["Configured", "Fact", "Failed", "Installed", "Migrated", "Provisioned", "Started", "State", "Tested", "remove_abandoned"]
 
 
 class Fact:
-    """What one step leaves for the next."""
+    """What one step leaves for the next, a dataclass; each step reads some, so that this is to be loaded quickly."""
+
+    def encode(self) -> bytes:
+        """The fact as JSON."""
+        return json.dumps(asdict(self)).encode()  # type: ignore[call-overload] # every kind is a dataclass
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """The fact that was encoded."""
+        return cls(**{name: tuple(each) if isinstance(each, list) else each for name, each in json.loads(data).items()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +116,8 @@ class State:
             return cls(Path(given))
         if runner_temp := environ.get("RUNNER_TEMP"):
             return cls(Path(runner_temp) / "savepoint")
+        import hashlib  # noqa: PLC0415 - the steps of a job are given a folder
+
         name = hashlib.sha256(os.fsencode(project)).hexdigest()[:16]
         return cls(cache / "state" / f"project-{name}")
 
@@ -116,6 +126,8 @@ class State:
         """A state of its own, so that two runs of one project do not meet."""
         if given := environ.get("SAVEPOINT_STATE"):
             return cls(Path(given))
+        import tempfile  # noqa: PLC0415 - the steps of a job start without it
+
         parent = cache / "state"
         parent.mkdir(parents=True, exist_ok=True)
         return cls(Path(tempfile.mkdtemp(prefix=f"run-{os.getpid()}-", dir=parent)))
@@ -125,13 +137,13 @@ class State:
         path = self._path(type(fact))
         new = path.with_suffix(f".{os.getpid()}")
         new.touch(mode=0o600)
-        new.write_bytes(msgspec.json.encode(fact))
+        new.write_bytes(fact.encode())
         new.replace(path)
 
     def load(self, kind: type[AnyFact]) -> AnyFact | None:
         """The fact of this kind, None when no step wrote it."""
         try:
-            return msgspec.json.decode(self._path(kind).read_bytes(), type=kind)
+            return kind.decode(self._path(kind).read_bytes())
         except FileNotFoundError:
             return None
 
@@ -141,6 +153,8 @@ class State:
 
     def remove(self) -> None:
         """Remove everything."""
+        import shutil  # noqa: PLC0415 - only the last step needs it
+
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _path(self, kind: type[Fact]) -> Path:
@@ -149,7 +163,9 @@ class State:
 
 def remove_abandoned(cache: Path) -> list[str]:
     """Remove the states of runs whose process is gone; return their names."""
-    import psutil  # noqa: PLC0415 - the other steps start without it
+    import shutil  # noqa: PLC0415 - the other steps start without these
+
+    import psutil  # noqa: PLC0415
 
     removed = []
     for folder in sorted((cache / "state").glob("run-*")):

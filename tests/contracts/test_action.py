@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from pytest_savepoint.settings import SETTINGS
-from savepoint_ci.cli import VERBS
+from savepoint_ci.verbs import VERBS
 
 ROOT = Path(__file__).parents[2]
 ACTION: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text())
@@ -50,7 +50,7 @@ def test_every_input_is_handed_over_under_its_settings_variable() -> None:
     handed = {}
     for step in OURS:
         handed.update(step["env"])
-    del handed["SAVEPOINT_STATE"]
+    del handed["SAVEPOINT_STATE"], handed["SAVEPOINT_TOOL"]
     assert handed == {setting.variable: f"${{{{ inputs.{setting.kebab} }}}}" for setting in SETTINGS}
 
 
@@ -62,10 +62,16 @@ def test_only_the_steps_that_ask_github_get_the_token() -> None:
 @pytest.mark.parametrize("step", OURS, ids=lambda step: step["name"])
 def test_a_step_is_one_short_command_without_expressions(step: dict[str, Any]) -> None:
     command = re.fullmatch(
-        r'python3 -E "\$GITHUB_ACTION_PATH/scripts/savepoint" (\w+)( --[\w-]+| \|\| true)?', step["run"]
+        r'(?:python3|"\$SAVEPOINT_TOOL") -I -S "\$GITHUB_ACTION_PATH/scripts/savepoint" (\w+)( --[\w-]+| \|\| true)?',
+        step["run"],
     )
     assert command, step["run"]
     assert command[1] in VERBS
+
+
+def test_only_the_first_step_looks_for_the_tool() -> None:
+    assert [step["run"].split()[-1] for step in OURS if "SAVEPOINT_TOOL" not in step["env"]] == ["configure"]
+    assert {step["env"].get("SAVEPOINT_TOOL") for step in OURS[1:]} == {"${{ steps.configure.outputs.tool }}"}
 
 
 def test_postgres_starts_before_dependencies_install_and_the_verdict_comes_last() -> None:

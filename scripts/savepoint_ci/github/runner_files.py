@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def _append_value(file: str | None, name: str, value: str) -> None:
         raise ValueError(f"{name!r} is no name for an output or a variable")
     if file:
         # A value that contained the delimiter could end itself and set names of its own choice.
-        delimiter = f"savepoint_{secrets.token_hex(16)}"
+        delimiter = f"savepoint_{os.urandom(16).hex()}"
         _append(file, f"{name}<<{delimiter}\n{value}\n{delimiter}\n")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
 from savepoint_ci.report.model import Verdict
 from savepoint_ci.state import Fact
 
@@ -18,3 +20,12 @@ class Reran(Fact):
     verdicts: tuple[Verdict, ...] = ()
     searched: bool = False
     warnings: tuple[str, ...] = ()
+
+    def encode(self) -> bytes:
+        """The fact as JSON."""
+        return msgspec.json.encode(self)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Reran:
+        """The fact that was encoded."""
+        return msgspec.json.decode(data, type=cls)

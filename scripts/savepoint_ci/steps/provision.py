@@ -6,19 +6,19 @@ when it is killed the server is free to be taken.
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import psutil
-from pytest_savepoint.databases.kept import give_back
 from pytest_savepoint.errors import ServerError
-from pytest_savepoint.servers import Server, start_server
 
 from savepoint_ci.invocation import Invocation
 from savepoint_ci.state import Failed, Provisioned, Started
+
+if TYPE_CHECKING:
+    import psutil
+    from pytest_savepoint.servers import Server
 
 __all__ = [
     "let_go",
@@ -51,6 +51,10 @@ def provision(invocation: Invocation) -> None:
 
 def provision_in_background(invocation: Invocation) -> None:
     """Start the process that starts and holds the server; `wait_for_server` takes up its result."""
+    import subprocess  # noqa: PLC0415 - most steps find the server started, and need none of this
+
+    import psutil  # noqa: PLC0415
+
     let_go(invocation)
     invocation.state.forget(Provisioned)
     invocation.state.forget(Failed)
@@ -59,7 +63,7 @@ def provision_in_background(invocation: Invocation) -> None:
         variables["SAVEPOINT_JOB"] = str(job.pid)
     with _log(invocation).open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-E", str(LAUNCHER), "provision", "--hold", str(invocation.project)],
+            [sys.executable, "-I", "-S", str(LAUNCHER), "provision", "--hold", str(invocation.project)],
             env={**invocation.environ, **variables},
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -74,6 +78,11 @@ def provision_and_hold(invocation: Invocation) -> None:
 
     :raises ServerError: when no server could be started.
     """
+    import threading  # noqa: PLC0415 - the process that holds the server only
+
+    import psutil  # noqa: PLC0415
+    from pytest_savepoint.databases.kept import give_back  # noqa: PLC0415
+
     runner = invocation.environ.get("SAVEPOINT_JOB")
     job = psutil.Process(int(runner)) if runner else None
     server = start(invocation)
@@ -93,6 +102,8 @@ def start(invocation: Invocation) -> Server | None:
 
     :raises ServerError: when no server could be started.
     """
+    from pytest_savepoint.servers import start_server  # noqa: PLC0415 - the process that starts it only
+
     began = time.monotonic()
     if invocation.settings.isolation == "none":
         invocation.state.save(Provisioned(seconds=0.0))
@@ -154,16 +165,22 @@ def _job(invocation: Invocation) -> psutil.Process | None:
     """The process that runs a job's steps, above the shell of this one; a killed runner cleans nothing up."""
     if invocation.environ.get("GITHUB_ACTIONS") != "true":
         return None
+    import psutil  # noqa: PLC0415
+
     shell = psutil.Process().parent()
     return shell.parent() if shell else None
 
 
 def _holder(invocation: Invocation) -> psutil.Process | None:
     started = invocation.state.load(Started)
+    if started is None:
+        return None
+    import psutil  # noqa: PLC0415 - only while the server is being started, and at the end
+
     try:
-        holder = psutil.Process(started.pid) if started else None
+        holder = psutil.Process(started.pid)
         # Another process may have been given the same number since.
-        if holder and started and holder.create_time() == started.created and holder.status() != psutil.STATUS_ZOMBIE:
+        if holder.create_time() == started.created and holder.status() != psutil.STATUS_ZOMBIE:
             return holder
     except psutil.NoSuchProcess:
         pass

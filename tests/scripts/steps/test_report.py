@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from savepoint_ci.cli import FORMATS
+from savepoint_ci.command_line import FORMATS
 from savepoint_ci.report import formats
 from savepoint_ci.report.model import parse_report
 
