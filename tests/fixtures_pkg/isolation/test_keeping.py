@@ -92,14 +92,9 @@ def ask(line: str, question: str) -> str:
     return done.stdout.strip() or done.stderr
 
 
-@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.e2e)])
-def test_database_of_a_failed_test_can_be_opened_with_the_printed_line_until_it_is_cleaned(keeping, own_cache, workers, tmp_path):
-    result = keeping(FAILING, "-n", workers)
-    assert "1 failed, 1 passed" in result.stdout, result.stdout + result.stderr
-    (line,) = COMMAND.findall(result.stdout)
-    assert "It failed there, too." in result.stdout
+def can_be_opened_until_it_is_cleaned(line: str, own_cache, folder) -> None:
     assert ask(line, "select label from crate") == "pears"
-    settings = read_settings(tmp_path, environ={})
+    settings = read_settings(folder, environ={})
     clean(settings, cache=own_cache)
     assert ask(line, "select label from crate") == "pears"
     clean(settings, cache=own_cache, kept=True)
@@ -107,10 +102,25 @@ def test_database_of_a_failed_test_can_be_opened_with_the_printed_line_until_it_
 
 
 @pytest.mark.e2e
-def test_test_that_passes_when_it_is_repeated_says_so_and_still_counts_as_failed(keeping):
-    result = keeping(ORDER_DEPENDENT)
-    assert "1 failed" in result.stdout, result.stdout + result.stderr
+def test_database_of_a_failed_test_can_be_opened_with_the_printed_line_until_it_is_cleaned(keeping, own_cache, tmp_path):
+    result = keeping(FAILING, "-n", "2")
+    assert "1 failed, 1 passed" in result.stdout, result.stdout + result.stderr
+    (line,) = COMMAND.findall(result.stdout)
+    assert "It failed there, too." in result.stdout
+    can_be_opened_until_it_is_cleaned(line, own_cache, tmp_path)
+
+
+@pytest.mark.e2e
+def test_what_the_repetition_of_a_failed_test_showed_is_said_and_one_that_hangs_is_not_repeated(keeping, own_cache, tmp_path):
+    files = ("test_ids.py", "test_failing.py", "test_order.py", "test_hanging.py")
+    result = keeping(FAILING | ORDER_DEPENDENT | ASSUMES_AN_ID | HANGS, *files)
+    assert "4 failed, 2 passed" in result.stdout, result.stdout + result.stderr
     assert "It passed there: the isolation, or chance, has a part in its failure." in result.stdout
+    assert "SP512 state.sequence_assumption" in result.stdout
+    assert "Seen: test_ids.py::test_first_id[1] passed when it was repeated in a database of its own" in result.stdout
+    assert "Timeout (>1.0s) from pytest-timeout." in result.stdout
+    _, line, _ = COMMAND.findall(result.stdout)  # none for the one that hangs
+    can_be_opened_until_it_is_cleaned(line, own_cache, tmp_path)
 
 
 @pytest.mark.e2e
@@ -128,18 +138,3 @@ def test_nothing_is_kept_unless_asked(run_suite, own_cache):
     assert "1 failed, 1 passed" in result.stdout, result.stdout + result.stderr
     assert "kept" not in result.stdout
     assert not (own_cache / "kept.pgpass").exists()
-
-
-@pytest.mark.e2e
-def test_finding_says_that_its_test_passed_in_a_database_of_its_own(keeping):
-    result = keeping(ASSUMES_AN_ID)
-    assert "1 failed, 1 passed" in result.stdout, result.stdout + result.stderr
-    assert "SP512 state.sequence_assumption" in result.stdout
-    assert "Seen: test_ids.py::test_first_id[1] passed when it was repeated in a database of its own" in result.stdout
-
-
-@pytest.mark.e2e
-def test_test_that_hangs_is_not_repeated_because_nothing_would_end_it(keeping):
-    result = keeping(HANGS)
-    assert "Timeout (>1.0s) from pytest-timeout." in result.stdout, result.stdout + result.stderr
-    assert not COMMAND.findall(result.stdout)
