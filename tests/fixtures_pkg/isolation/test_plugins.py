@@ -65,18 +65,15 @@ async def read(request: Request):
 async def create(label: str):
     await store(label)
 '''
+LOOP_OF = 'pytestmark = pytest.mark.asyncio(loop_scope="{}")'
+ANYIO = 'pytestmark = pytest.mark.anyio\nanyio_backend = pytest.fixture(lambda: "asyncio")\n'
 PLUGINS = {
-    "pytest-asyncio, strict": ("pytestmark = pytest.mark.asyncio", ["-o", "asyncio_mode=strict"]),
-    "pytest-asyncio, strict, session loop": (
-        'pytestmark = pytest.mark.asyncio(loop_scope="session")', ["-o", "asyncio_mode=strict"],
+    "pytest-asyncio, strict, on loops of each scope": (
+        {f"test_{scope}.py": LOOP_OF.format(scope) for scope in ("function", "class", "module", "session")},
+        ["-o", "asyncio_mode=strict"],
     ),
-    "pytest-asyncio, strict, class and module loops": (
-        'pytestmark = pytest.mark.asyncio(loop_scope="module")', ["-o", "asyncio_mode=strict"],
-    ),
-    "anyio": (
-        'pytestmark = pytest.mark.anyio\nanyio_backend = pytest.fixture(lambda: "asyncio")\n', ["-p", "no:asyncio"],
-    ),
-}  # fmt: skip
+    "anyio": ({"test_anyio.py": ANYIO}, ["-p", "no:asyncio"]),
+}
 IMPORTS = """
 import pytest
 from shop import Crate, count
@@ -86,10 +83,12 @@ from sqlalchemy import text
 
 @pytest.mark.parametrize("plugin", PLUGINS)
 def test_fixtures_work_with(plugin, run_suite):
-    mark, arguments = PLUGINS[plugin]
-    files = {"test_it.py": IMPORTS + mark + BODY, "application.py": APPLICATION}
-    result = run_suite(files, *arguments, "-p", "no:randomly", SAVEPOINT_APP="application:app")
-    assert "5 passed" in result.stdout, result.stdout + result.stderr
+    marks, arguments = PLUGINS[plugin]
+    files = {name: IMPORTS + mark + BODY for name, mark in marks.items()}
+    result = run_suite(
+        {**files, "application.py": APPLICATION}, *arguments, "-p", "no:randomly", SAVEPOINT_APP="application:app"
+    )
+    assert f"{5 * len(files)} passed" in result.stdout, result.stdout + result.stderr
 
 
 def test_synchronous_test_client_shares_the_sandbox_over_its_loops(run_suite):

@@ -142,6 +142,8 @@ def test_migrations_make_the_tables(kind, run_on_sqlite, tmp_path):
     (migrations / "env.py").write_text(ENVIRONMENTS[kind])
     (migrations / "versions" / "one.py").write_text(MIGRATION)
     files = {"alembic.ini": "[alembic]\nscript_location = migrations\n", "test_it.py": MIGRATED, "conftest.py": ""}
-    first, second = (run_on_sqlite(files, application="sqlite", SAVEPOINT_SCHEMA="alembic") for _ in range(2))
+    first = run_on_sqlite(files, application="sqlite", SAVEPOINT_SCHEMA="alembic")
     assert "1 passed" in first.stdout, first.stdout + first.stderr
-    assert "found from alembic" in second.stdout
+    if kind == "sync":
+        second = run_on_sqlite(files, application="sqlite", SAVEPOINT_SCHEMA="alembic")
+        assert "found from alembic" in second.stdout
