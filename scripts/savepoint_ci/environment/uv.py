@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pytest_savepoint.errors import SavepointError
 
-__all__ = ["UV", "InstallError", "run_program"]
+__all__ = ["UV", "InstallError", "changes_nothing", "run_program"]
 
 UV = Path(sys.executable).with_name("uv.exe" if sys.platform == "win32" else "uv")
 
@@ -35,3 +35,19 @@ def run_program(command: Sequence[str | Path], *, folder: Path, environ: Mapping
         shown = " ".join([Path(words[0]).name, *words[1:]])
         raise InstallError(f"{purpose} failed with exit code {done.returncode}:\n  {shown}\n{printed}")
     return done.stdout
+
+
+def changes_nothing(command: Sequence[str | Path], *, folder: Path, environ: Mapping[str, str]) -> bool:
+    """Whether an installation with uv finds everything there; no index is asked, and in doubt the answer is no.
+
+    uv itself asks the index about each dependency of a pyproject.toml, whatever is installed.
+    """
+    words = [str(word) for word in command]
+    # What a folder of the project's own needs is known only when it was built.
+    if words[1:3] != ["pip", "install"] or "-e" in words:
+        return False
+    dry = [*words, "--dry-run", "--offline", "--color", "never"]
+    done = subprocess.run(
+        dry, cwd=folder, env=dict(environ), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    return done.returncode == 0 and "Would make no changes" in done.stderr

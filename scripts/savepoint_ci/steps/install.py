@@ -20,7 +20,7 @@ from savepoint_ci.environment.choose import (
 )
 from savepoint_ci.environment.dependencies import Dependencies, detect_dependencies
 from savepoint_ci.environment.imports import undeclared_requirements
-from savepoint_ci.environment.uv import UV, InstallError, run_program
+from savepoint_ci.environment.uv import UV, InstallError, changes_nothing, run_program
 from savepoint_ci.invocation import Invocation
 from savepoint_ci.state import Installed
 
@@ -40,7 +40,7 @@ def install(invocation: Invocation) -> None:
         _refuse_incomplete(invocation, python)
     elif wish:
         _run_install_command(invocation, python, wish)
-        _add_what_is_missing(invocation, python)
+        _add_what_is_missing(invocation, python, read_contents(python, invocation.environ))
     else:
         where = dependencies.source if dependencies else "no lock file, requirements file or pyproject.toml with any"
         invocation.display.say(f"savepoint: dependencies: {where}")
@@ -83,17 +83,19 @@ def callers_python(invocation: Invocation) -> Path:
 def _fill(
     invocation: Invocation, python: Path, dependencies: Dependencies | None, undeclared: Sequence[str] = ()
 ) -> None:
-    if dependencies:
-        _install_dependencies(invocation, python, dependencies)
-    _add_what_is_missing(invocation, python, undeclared)
+    contents = read_contents(python, invocation.environ)
+    if dependencies and _install_dependencies(invocation, python, dependencies, contents):
+        contents = read_contents(python, invocation.environ)
+    _add_what_is_missing(invocation, python, contents, undeclared)
 
 
 def _undeclared(invocation: Invocation, dependencies: Dependencies | None) -> list[str]:
     return [] if dependencies or invocation.settings.install else undeclared_requirements(invocation.project)
 
 
-def _add_what_is_missing(invocation: Invocation, python: Path, undeclared: Sequence[str] = ()) -> None:
-    contents = read_contents(python, invocation.environ)
+def _add_what_is_missing(
+    invocation: Invocation, python: Path, contents: Contents, undeclared: Sequence[str] = ()
+) -> None:
     known = {name.lower().replace("_", "-") for name in contents.installed}
     requirements = [each for each in undeclared if re.split(r"[\[>]", each)[0] not in known]
     requirements += missing_additions(contents, invocation.settings, invocation.project)
@@ -102,13 +104,18 @@ def _add_what_is_missing(invocation: Invocation, python: Path, undeclared: Seque
         invocation.display.say(f"savepoint: added {', '.join([*requirements, 'pytest-savepoint'])}")
 
 
-def _install_dependencies(invocation: Invocation, python: Path, dependencies: Dependencies) -> None:
-    environ = _activated(invocation, python, read_contents(python, invocation.environ))
+def _install_dependencies(
+    invocation: Invocation, python: Path, dependencies: Dependencies, contents: Contents
+) -> bool:
+    """Install what the project says; whether anything may have changed."""
+    environ = _activated(invocation, python, contents)
+    folder, changed = invocation.project, False
     with tempfile.TemporaryDirectory() as scratch:
         for command in dependencies.commands(python, Path(scratch)):
-            run_program(
-                command, folder=invocation.project, environ=environ, purpose=f"Installing from {dependencies.source}"
-            )
+            if not changes_nothing(command, folder=folder, environ=environ):
+                changed = True
+                run_program(command, folder=folder, environ=environ, purpose=f"Installing from {dependencies.source}")
+    return changed
 
 
 def _kept_environment(invocation: Invocation, dependencies: Dependencies | None) -> Path:
