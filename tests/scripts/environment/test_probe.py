@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib.metadata import distributions
 from pathlib import Path
@@ -10,7 +11,7 @@ from savepoint_ci.environment.probe import installed
 
 
 def test_folders_tell_what_the_metadata_tells() -> None:
-    told = {dist.metadata["Name"].lower().replace("_", "-"): dist.version for dist in distributions()}
+    told = {re.sub("[._]", "-", dist.metadata["Name"].lower()): dist.version for dist in distributions()}
     assert {name.lower(): version for name, version in installed().items()} == told
 
 
