@@ -107,15 +107,6 @@ class Witness:
         self._item = item
         self._watch.begin_test(getattr(item, "function", None))
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_call(self) -> None:
-        self._recorder.when = "call"
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_teardown(self) -> None:
-        self._recorder.when = "teardown"
-        self._failed.begin_teardown()
-
     # -- outcomes -------------------------------------------------------------------------------------------------
     def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> None:
         """Look at what a failing assertion compares; pytest shows it as it would without us."""
@@ -129,19 +120,24 @@ class Witness:
             seen["path"], seen["line"] = self._raising_line(call.excinfo)
             if report.failed:
                 self._failed.record(item, call.excinfo.value)
-        function = getattr(item, "function", None)
-        if call.when == "call":
-            self._watch.caches.look()
-            if not report.failed:
-                self._watch.local_time.look(item.nodeid, function)
-        elif call.when == "teardown":
-            self._watch.end_test(item.nodeid, function)
+        self._phase_ended(item, call)
         facts = self._recorder.take()
         if facts:
             seen["facts"] = facts
         if seen:
             report.savepoint = seen
         return report
+
+    def _phase_ended(self, item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+        """What comes next begins here: a hook for each phase would cost more than all that is looked at in one."""
+        if call.when == "setup" and call.excinfo is None:
+            self._recorder.when = "call"
+        elif call.when != "teardown":
+            self._recorder.when = "teardown"
+            self._failed.begin_teardown()
+            self._watch.called(item.nodeid, getattr(item, "function", None), passed=call.excinfo is None)
+        else:
+            self._watch.end_test(item.nodeid, getattr(item, "function", None))
 
     def _raising_line(self, excinfo: pytest.ExceptionInfo[BaseException]) -> tuple[str | None, int | None]:
         for entry in reversed(excinfo.traceback):

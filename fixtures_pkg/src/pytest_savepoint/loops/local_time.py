@@ -34,7 +34,7 @@ class LocalTime:
         :param function: the test's own.
         """
         # Where the local zone is UTC, as on most CI machines, there is nothing to compare.
-        if not time.localtime().tm_gmtoff:
+        if not (time.timezone or time.altzone):
             return
         code = code_of(function)
         if code is None or _ASKS.isdisjoint(code.co_names):

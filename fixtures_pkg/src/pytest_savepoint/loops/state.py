@@ -107,6 +107,8 @@ def _shown(value: Any) -> str:
 
 
 def _changes(before: Picture, after: Picture) -> list[tuple[str, str]]:
+    if _is_equal(before, after):
+        return []
     changed = [
         (f"context {variable.name}", _shown(value))
         for variable, value in after[0].items()
@@ -119,8 +121,13 @@ def _changes(before: Picture, after: Picture) -> list[tuple[str, str]]:
             for key, value in overrides.items()
             if earlier.get(key, _MISSING) is not value
         ]
-    if before[2] != after[2]:
-        # Names only: a value may be a secret.
-        names = (name for name in before[2].keys() | after[2].keys() if before[2].get(name) != after[2].get(name))
-        changed += [(f"environment {name}", "") for name in sorted(map(os.fsdecode, names))]
-    return changed
+    # Names only: a value may be a secret.
+    names = [name for name in before[2].keys() | after[2].keys() if before[2].get(name) != after[2].get(name)]
+    return changed + [(f"environment {name}", "") for name in sorted(map(os.fsdecode, names))]
+
+
+def _is_equal(before: Picture, after: Picture) -> bool:
+    try:
+        return before == after
+    except Exception:  # noqa: BLE001 # a value of the caller's may refuse to be compared
+        return False

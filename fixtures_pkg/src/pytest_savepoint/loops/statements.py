@@ -146,7 +146,7 @@ class Statements:
     def open_transactions(self) -> list[Fact]:
         """What began the transactions that are open now."""
         # A copy first: while these are copied, the collector may end a connection, which is forgotten then.
-        return [dict(each) for each in list(self._begun.values())]
+        return [dict(each) for each in list(self._begun.values())] if self._begun else []
 
     def inserted_before(self, tables: set[str], test: str) -> dict[str, list[str]]:
         """The other tests that inserted into these tables, whether their rows are still there or not."""

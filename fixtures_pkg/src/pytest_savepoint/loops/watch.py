@@ -100,6 +100,12 @@ class Watch:
         self.logs.begin()
         self.caches.look()
 
+    def called(self, test: str, function: Any, *, passed: bool) -> None:
+        """A test's own function is over, or its set-up has failed."""
+        self.caches.look()
+        if passed:
+            self.local_time.look(test, function)
+
     def end_test(self, test: str, function: Any) -> None:
         """A test is over, with its teardown.
 
