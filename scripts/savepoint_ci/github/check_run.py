@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from savepoint_ci.github.client import Client
+from typing import TYPE_CHECKING
+
 from savepoint_ci.report.headline import headline
 from savepoint_ci.report.markdown import comment_body
 from savepoint_ci.report.model import Report
+
+if TYPE_CHECKING:
+    from savepoint_ci.github.client import Client
 
 __all__ = ["put_check_run"]
 

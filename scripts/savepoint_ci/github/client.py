@@ -19,7 +19,7 @@ from urllib3.exceptions import HTTPError
 from savepoint_ci.github.errors import GitHubError, UnsureError
 from savepoint_ci.report.text import clean_line, cut
 
-__all__ = ["MAX_REQUESTS", "Client", "api_url"]
+__all__ = ["MAX_REQUESTS", "Client"]
 
 MAX_REQUESTS = 120
 """The most that one run may ask of the 1,000 requests per hour that a workflow's token has; usually it is 3 or 4."""
@@ -219,11 +219,6 @@ class Client:
 
     def _gives_up(self, state: RetryCallState) -> bool:
         return state.attempt_number >= _ATTEMPTS or self._clock() + state.upcoming_sleep > self._deadline
-
-
-def api_url(environ: Mapping[str, str]) -> str:
-    """Return the API's address as the runner gives it; GitHub Enterprise Server has its own."""
-    return environ.get("GITHUB_API_URL") or "https://api.github.com"
 
 
 def _wait(state: RetryCallState) -> float:

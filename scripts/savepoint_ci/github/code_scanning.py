@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import gzip
+from typing import TYPE_CHECKING
 
-from savepoint_ci.github.client import Client
+if TYPE_CHECKING:
+    from savepoint_ci.github.client import Client
 
 __all__ = ["send_findings"]
 

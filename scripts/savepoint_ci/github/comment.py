@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from savepoint_ci.github.client import Client
 from savepoint_ci.github.errors import GitHubError, UnsureError
+
+if TYPE_CHECKING:
+    from savepoint_ci.github.client import Client
 
 __all__ = ["upsert_comment"]
 

@@ -6,7 +6,12 @@ from collections.abc import Mapping
 
 from pytest_savepoint.settings import Settings
 
-__all__ = ["comment_key", "repository_url", "run_url"]
+__all__ = ["api_url", "comment_key", "repository_url", "run_url"]
+
+
+def api_url(environ: Mapping[str, str]) -> str:
+    """Return the API's address as the runner gives it; GitHub Enterprise Server has its own."""
+    return environ.get("GITHUB_API_URL") or "https://api.github.com"
 
 
 def comment_key(settings: Settings, environ: Mapping[str, str]) -> str:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from pytest_savepoint.errors import SavepointError
 from pytest_savepoint.settings import Settings
 
 from savepoint_ci.github.check_run import put_check_run
-from savepoint_ci.github.client import Client, api_url
 from savepoint_ci.github.code_scanning import send_findings
 from savepoint_ci.github.comment import upsert_comment
 from savepoint_ci.github.errors import GitHubError
 from savepoint_ci.github.event import Event, read_event
-from savepoint_ci.github.names import comment_key, repository_url, run_url
+from savepoint_ci.github.names import api_url, comment_key, repository_url, run_url
 from savepoint_ci.github.tested_run import fetch_report
 from savepoint_ci.report.markdown import COMMENT_BYTES, comment_body, comment_marker
 from savepoint_ci.report.model import Report
+
+if TYPE_CHECKING:
+    from savepoint_ci.github.client import Client
 
 __all__ = ["Publication", "publish", "publish_check_run", "publish_findings", "publish_tested_run"]
 
@@ -43,12 +45,12 @@ def publish(
     *,
     settings: Settings,
     environ: Mapping[str, str],
-    make_client: Callable[..., Client] = Client,
+    make_client: Callable[..., Client] | None = None,
 ) -> Publication:
     """Post or update the comment on the pull request that this run belongs to.
 
     :param environ: the runner's variables.
-    :param make_client: called with the API's address and the token.
+    :param make_client: called with the API's address and the token; by default `Client`.
     """
     return _publish(lambda _client, _event: report, settings, environ, make_client)
 
@@ -58,7 +60,7 @@ def publish_tested_run(
     *,
     settings: Settings,
     environ: Mapping[str, str],
-    make_client: Callable[..., Client] = Client,
+    make_client: Callable[..., Client] | None = None,
 ) -> Publication:
     """Post or update the comment for the run that started this one by a workflow_run event.
 
@@ -74,7 +76,7 @@ def publish_check_run(
     *,
     settings: Settings,
     environ: Mapping[str, str],
-    make_client: Callable[..., Client] = Client,
+    make_client: Callable[..., Client] | None = None,
 ) -> Publication:
     """Put a check run with the report on the commit that this run tested, when the setting check-run asks for it."""
 
@@ -82,7 +84,7 @@ def publish_check_run(
         if not settings.check_run or not _speaks_for_a_commit(event, settings):
             return Publication("summary only")
         url = put_check_run(
-            make_client(api_url(environ), settings.github_token),
+            _client(make_client, settings, environ),
             event.repository,
             report,
             commit=event.head_sha,
@@ -100,7 +102,7 @@ def publish_findings(
     *,
     settings: Settings,
     environ: Mapping[str, str],
-    make_client: Callable[..., Client] = Client,
+    make_client: Callable[..., Client] | None = None,
 ) -> Publication:
     """Hand the findings to code scanning, when the setting code-scanning asks for it.
 
@@ -115,7 +117,7 @@ def publish_findings(
         commit, ref = environ.get("GITHUB_SHA", ""), environ.get("GITHUB_REF", "")
         if event.name == "pull_request_target":  # for it these are the base branch's
             commit, ref = event.head_sha, f"refs/pull/{event.pull_request}/head"
-        client = make_client(api_url(environ), settings.github_token)
+        client = _client(make_client, settings, environ)
         send_findings(client, event.repository, log, commit=commit, ref=ref)
         return Publication("code scanning", url=f"{repository_url(environ)}/security/code-scanning")
 
@@ -131,12 +133,12 @@ def _publish(
     find_report: Callable[[Client, Event], Report],
     settings: Settings,
     environ: Mapping[str, str],
-    make_client: Callable[..., Client],
+    make_client: Callable[..., Client] | None,
 ) -> Publication:
     def post(event: Event) -> Publication:
         if reason := _reason_for_none(event, settings, environ):
             return Publication("summary only", reason=reason)
-        client = make_client(api_url(environ), settings.github_token)
+        client = _client(make_client, settings, environ)
         number = event.pull_request or _find_pull_request(client, event)
         if number is None:
             return Publication("summary only", reason="no open pull request belongs to this commit")
@@ -148,6 +150,12 @@ def _publish(
         return Publication("comment", url=url)
 
     return _without_failing(post, environ, needed="pull-requests: write")
+
+
+def _client(make_client: Callable[..., Client] | None, settings: Settings, environ: Mapping[str, str]) -> Client:
+    from savepoint_ci.github.client import Client  # noqa: PLC0415 - most runs that ask nothing end sooner without it
+
+    return (make_client or Client)(api_url(environ), settings.github_token)
 
 
 def _without_failing(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from savepoint_ci.github.artifact import ArtifactError, download_file
-from savepoint_ci.github.client import Client
 from savepoint_ci.github.event import Event
 from savepoint_ci.report.model import REPORT_BYTES, Report, parse_report
+
+if TYPE_CHECKING:
+    from savepoint_ci.github.client import Client
 
 __all__ = ["fetch_report"]
 

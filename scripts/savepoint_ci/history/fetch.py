@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from savepoint_ci.github.artifact import ArtifactError, download_file
 from savepoint_ci.history.model import HISTORY_BYTES, HistoryError, parse_history
 
 if TYPE_CHECKING:
@@ -48,6 +47,8 @@ def fetch_history(client: Client, repository: str, *, name: str, default_branch:
     :param base: the merge base; empty takes the newest.
     :raises GitHubError: when GitHub refuses or cannot be reached.
     """
+    from savepoint_ci.github.artifact import ArtifactError, download_file  # noqa: PLC0415 - other steps need names only
+
     for artifact in _candidates(client, repository, name, default_branch, base):
         run = artifact["workflow_run"]
         if not _is_trusted(client.get(f"/repos/{repository}/actions/runs/{run['id']}"), repository, default_branch):

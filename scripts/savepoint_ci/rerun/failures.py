@@ -17,8 +17,6 @@ from savepoint_ci.rerun.laboratory import Laboratory
 from savepoint_ci.rerun.prepare import command_arguments, prepared
 from savepoint_ci.rerun.ran import read_run
 from savepoint_ci.rerun.reran import Reran
-from savepoint_ci.rerun.result import rewrite_findings, verdicts_of
-from savepoint_ci.rerun.search import Search
 from savepoint_ci.rerun.variation import FILE_ORDER
 from savepoint_ci.state import Tested
 
@@ -69,6 +67,10 @@ class Again:
         self._invocation.display.say(f"savepoint: running {what} again, for {budget:.0f} s at most")
         start = time.monotonic()
         laboratory.deadline = start + budget
+        # A suite that is green and stable ends without them.
+        from savepoint_ci.rerun.result import rewrite_findings, verdicts_of  # noqa: PLC0415
+        from savepoint_ci.rerun.search import Search  # noqa: PLC0415
+
         laboratory.runs.append(seen)
         search = Search(laboratory, command_arguments(self._invocation, self._python))
         search.changed(seen, again, seed=secrets.randbelow(100_000), load=2 * (os.cpu_count() or 1))

@@ -8,15 +8,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_savepoint.evidence import EVIDENCE_VARIABLE
 from pytest_savepoint.told import ORDER_VARIABLE, SEED_VARIABLE
 
-from savepoint_ci.rerun.databases import FreshDatabases
 from savepoint_ci.rerun.minimize import Undecided
 from savepoint_ci.rerun.ran import Ran, read_run
 from savepoint_ci.rerun.variation import FILE_ORDER, Variation
 from savepoint_ci.suite.process import Wish, run_suite
+
+if TYPE_CHECKING:
+    from savepoint_ci.rerun.databases import FreshDatabases
 
 __all__ = ["Laboratory"]
 

@@ -13,7 +13,6 @@ from pytest_savepoint.settings import SETTINGS, Settings
 
 from savepoint_ci.invocation import Invocation
 from savepoint_ci.report.text import clean_line
-from savepoint_ci.rerun.databases import FreshDatabases, fresh_databases
 from savepoint_ci.rerun.laboratory import Laboratory
 from savepoint_ci.rerun.ran import Ran
 from savepoint_ci.suite.addopts import always_given
@@ -50,6 +49,8 @@ def prepared(invocation: Invocation, *, python: Path, server_url: str) -> Iterat
             say=lambda ran: invocation.display.say(_line(ran)),
         )  # fmt: skip
         if settings.isolation == "none":
+            from savepoint_ci.rerun.databases import FreshDatabases, fresh_databases  # noqa: PLC0415 - slow to load
+
             copies = stack.enter_context(fresh_databases(settings, environment, cache=invocation.cache))
             if isinstance(copies, FreshDatabases):
                 laboratory.databases = copies

@@ -6,7 +6,7 @@ from pytest_savepoint.errors import SavepointError
 
 from savepoint_ci.github.errors import GitHubError
 from savepoint_ci.github.event import Event, read_event
-from savepoint_ci.github.names import comment_key
+from savepoint_ci.github.names import api_url, comment_key
 from savepoint_ci.history.fetch import Fetched, artifact_name, fetch_history
 from savepoint_ci.history.keep import fetched_file
 from savepoint_ci.invocation import Invocation
@@ -55,7 +55,7 @@ def _fetch(invocation: Invocation, event: Event) -> Fetched | None:
     token = invocation.settings.github_token
     if not token or not event.default_branch:
         return None
-    from savepoint_ci.github.client import Client, api_url  # noqa: PLC0415 - the report step needs the rest only
+    from savepoint_ci.github.client import Client  # noqa: PLC0415 - the report step needs the rest only
 
     return fetch_history(
         Client(api_url(invocation.environ), token),

@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 
 from pytest_savepoint.errors import ExitCode, SavepointError, ServerError
 from pytest_savepoint.secret import Secret
-from pytest_savepoint.servers.given import parse_server_url
 
 from savepoint_ci.invocation import Invocation
 from savepoint_ci.report.text import clean_block
@@ -27,7 +26,6 @@ from savepoint_ci.steps.install import callers_python
 from savepoint_ci.steps.provision import wait_for_server
 from savepoint_ci.suite.command import suite_command, suite_environment
 from savepoint_ci.suite.coverage import plan_coverage
-from savepoint_ci.suite.dumps import write_dumps
 from savepoint_ci.suite.new_revisions import new_revisions
 from savepoint_ci.suite.process import Wish, run_suite
 from savepoint_ci.suite.stall import Stall
@@ -129,6 +127,10 @@ def _run(invocation: Invocation, provisioned: Provisioned) -> Tested:
 def _dump_kept(invocation: Invocation, provisioned: Provisioned, evidence: Path) -> Iterator[str]:
     """Put what the databases of failed tests hold into the report folder; what could not be done is said."""
     if invocation.settings.dump_kept and provisioned.url and evidence.exists():
+        from pytest_savepoint.servers.given import parse_server_url  # noqa: PLC0415 - rarely needed, and slow to load
+
+        from savepoint_ci.suite.dumps import write_dumps  # noqa: PLC0415
+
         with evidence.open(encoding="utf-8", errors="replace") as lines:
             yield from write_dumps(
                 lines,

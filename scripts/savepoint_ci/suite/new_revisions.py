@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pytest_savepoint.databases.schema import chosen_schema
 from pytest_savepoint.settings import Settings
 
 from savepoint_ci.suite.merge_base import Git, GitError, NoBaseError, find_base
@@ -22,6 +21,8 @@ def new_revisions(settings: Settings, project: Path, *, environ: Mapping[str, st
     """
     if not settings.migration_tests or settings.new_revisions:
         return {}
+    from pytest_savepoint.databases.schema import chosen_schema  # noqa: PLC0415 - slow to load, and rarely needed
+
     schema = chosen_schema(settings, project)
     folder = schema.migrations() if schema.source == "alembic" else None
     if folder is None:
