@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from programs import UV
+from programs import LEAN, UV
 
 pytestmark = pytest.mark.e2e
 
@@ -34,7 +34,7 @@ def doctor(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def pytest_with_savepoint(folder: Path) -> subprocess.CompletedProcess[str]:
     environ = {name: text for name, text in os.environ.items() if not name.startswith("PYTEST_")}
     environ["PYTHONPATH"] = str(ROOT / "fixtures_pkg" / "src")
-    return call(sys.executable, "-m", "pytest", "-q", "-p", "pytest_savepoint.plugin", folder=folder, environ=environ)
+    return call(sys.executable, "-m", "pytest", "-q", *LEAN, "-p", "pytest_savepoint.plugin", folder=folder, environ=environ)
 
 
 @pytest.mark.parametrize("style", sorted(each.name for each in SUITES.iterdir()))

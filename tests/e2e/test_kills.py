@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import sys
 from pathlib import Path
 
 import pytest
+from programs import LEAN
 
 pytestmark = pytest.mark.e2e
 
@@ -52,7 +54,7 @@ def test_killed_in_the_middle(victim, project):
     for name, text in PROJECT.items():
         (project.project / name).write_text(text)
     order = project.project.parent / "order"
-    plugins = "-p no:hypothesispytest -p no:respx -p pytest_savepoint.plugin -p kill_once"
+    plugins = shlex.join([*LEAN, "-p", "pytest_savepoint.plugin", "-p", "kill_once"])
     project.environ |= {
         "KILL_ONCE": str(order), "PYTEST_ADDOPTS": plugins, "SAVEPOINT_PYTHON": sys.executable,
         "SAVEPOINT_INSTALL": "none", "SAVEPOINT_WORKERS": "2", "SAVEPOINT_COVERAGE": "false", "SAVEPOINT_RERUN_BUDGET": "0",

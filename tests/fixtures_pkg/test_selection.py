@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from programs import LEAN
 
 # Whole runs of pytest, or of migrations, which take seconds.
 pytestmark = pytest.mark.e2e
@@ -27,8 +28,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
         asked = {"project": str(project or pytester.path), "shard": None, "shards": [], "first": [], **selection}
         file.write_text(json.dumps(asked))
         monkeypatch.setenv("SAVEPOINT_SELECTION", str(file))
-        without = [word for name in ("savepoint", "cacheprovider", "hypothesispytest", "respx") for word in ("-p", f"no:{name}")]
-        plugins = (*without, "-p", "pytest_savepoint.plugin", "--savepoint-isolation=none")
+        plugins = ("-p", "no:savepoint", "-p", "pytest_savepoint.plugin", "-p", "no:cacheprovider", *LEAN, "--savepoint-isolation=none")
         done = pytester.runpytest_subprocess("-v", "--rootdir", str(pytester.path), *plugins, *arguments)
         return [line.split()[0] for line in done.outlines if " PASSED" in line]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from programs import UV
+from programs import LEAN, UV
 
 ROOT = Path(__file__).parents[2]
 LAUNCHER = ROOT / "scripts" / "savepoint"
@@ -88,8 +89,7 @@ def observer(tool) -> Tool:
         "SAVEPOINT_ISOLATION": "none",
         "SAVEPOINT_WORKERS": "0",
         "SAVEPOINT_PYTEST_ARGS": "-p pytest_savepoint.plugin",
-        # The development environment has plugins that no suite here uses; their imports are a quarter of a short run.
-        "PYTEST_ADDOPTS": "-p no:hypothesispytest -p no:respx",
+        "PYTEST_ADDOPTS": shlex.join(LEAN),
         "PYTHONPATH": str(ROOT / "fixtures_pkg" / "src"),
     }
     return tool

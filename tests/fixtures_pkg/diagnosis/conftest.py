@@ -17,6 +17,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from programs import LEAN
 from pytest_savepoint.databases.clean import clean
 from pytest_savepoint.servers import Server, start_server
 from pytest_savepoint.settings import read_settings
@@ -105,7 +106,7 @@ def diagnose_suite(tmp_path: Path, server: Server) -> Diagnose:
             "SAVEPOINT_EVIDENCE": str(evidence),
         }
         command = [
-            sys.executable, "-m", "pytest", "-p", "no:savepoint", "-p", "no:hypothesispytest", "-p", "pytest_savepoint.plugin",
+            sys.executable, "-m", "pytest", "-p", "no:savepoint", *LEAN, "-p", "pytest_savepoint.plugin",
             "--savepoint-isolation", "none", "-p", "no:cacheprovider", *arguments,
         ]  # fmt: skip
         done = subprocess.run(

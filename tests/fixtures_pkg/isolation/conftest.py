@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from programs import LEAN
 
 HERE = Path(__file__).parent
 SOURCE = HERE.parents[2] / "fixtures_pkg" / "src"
@@ -31,7 +32,7 @@ def run_suite(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]
             for name, text in suite.items():
                 (project / name).write_text(text)
         (project / "pyproject.toml").write_text('[tool.pytest.ini_options]\npythonpath = ["."]\n')
-        command = [sys.executable, "-m", "pytest", "-p", "no:savepoint", "-p", "no:hypothesispytest", "-p", "pytest_savepoint.plugin", "-q"]
+        command = [sys.executable, "-m", "pytest", "-p", "no:savepoint", *LEAN, "-p", "pytest_savepoint.plugin", "-q"]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "SAVEPOINT_RUN"))}
         environment = {
             **inherited,

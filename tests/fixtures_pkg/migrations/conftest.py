@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from programs import LEAN
 
 SOURCE = Path(__file__).parents[3] / "fixtures_pkg" / "src"
 
@@ -90,7 +91,7 @@ class Migrated:
 
     def test(self, *arguments: str, **variables: str) -> Tested:
         """Run pytest in the project."""
-        command = [sys.executable, "-m", "pytest", "-p", "no:savepoint", "-p", "no:hypothesispytest", "-p", "pytest_savepoint.plugin", "-rA", *arguments]
+        command = [sys.executable, "-m", "pytest", "-p", "no:savepoint", *LEAN, "-p", "pytest_savepoint.plugin", "-rA", *arguments]
         hidden = ("PYTEST_", "SAVEPOINT_", "DATABASE_URL")
         environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
         evidence = self.folder / "evidence.jsonl"

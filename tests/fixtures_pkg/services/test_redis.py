@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import redis
+from programs import LEAN
 from pytest_savepoint.servers.docker import our_containers
 from pytest_savepoint.services.redis_container import RedisContainer
 from pytest_savepoint.services.redis_server import OwnRedis, redis_program
@@ -54,7 +55,7 @@ def run(tmp_path: Path):
     def run_tests(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         (tmp_path / "test_it.py").write_text(TESTS)
         (tmp_path / "pyproject.toml").write_text('[tool.savepoint]\nservices = ["redis"]\n')
-        command = [sys.executable, "-m", "pytest", "-p", "no:savepoint", "-p", "pytest_savepoint.plugin", "-rA", *arguments]
+        command = [sys.executable, "-m", "pytest", "-p", "no:savepoint", *LEAN, "-p", "pytest_savepoint.plugin", "-rA", *arguments]
         environment = {name: text for name, text in os.environ.items() if not name.startswith(("PYTEST_", "SAVEPOINT_"))}
         environment |= {"PYTHONPATH": str(SOURCE), "REDIS_URL": "redis://production:6379/0", **variables}
         return subprocess.run(
@@ -89,7 +90,7 @@ def test_given_server_keeps_its_keys_and_gets_back_what_was_claimed(run, given) 
 
 def test_every_test_begins_empty_in_a_container(run, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    done = run("-n", "2", SAVEPOINT_REDIS_IMAGE=IMAGE, SAVEPOINT_CACHE=str(cache))
+    done = run(SAVEPOINT_REDIS_IMAGE=IMAGE, SAVEPOINT_CACHE=str(cache))
     assert "13 passed" in done.stdout, done.stdout + done.stderr
     assert our_containers(cache) == []
 
