@@ -14,6 +14,7 @@ import pytest
 
 from pytest_savepoint.evidence import EvidenceFile, Recorder
 from pytest_savepoint.loops.watch import Watch
+from pytest_savepoint.phases import Phases
 from pytest_savepoint.progress import Progress
 from pytest_savepoint.rerun import ClockOfTests, Rerun
 from pytest_savepoint.scribe import HANDED_OVER, Scribe
@@ -53,17 +54,21 @@ def observe(config: pytest.Config, isolation: str, *, memory: bool = False) -> N
     watch = config.stash[_WATCH]
     if memory:
         watch.growth.trace(watch.caller)
+    file = EvidenceFile.from_environment()
     if hasattr(config, "workerinput"):
         output: dict[str, Any] = config.workeroutput  # type: ignore[attr-defined] # xdist's
         watch.recorder.worker = config.workerinput["workerid"]
         witness = Witness(config, watch, isolation, lambda facts: output.update({HANDED_OVER: facts}))
     else:
-        scribe = Scribe(config, isolation)
+        scribe = Scribe(config, isolation, file)
         config.pluginmanager.register(scribe, "savepoint-scribe")
-        witness = Witness(config, watch, isolation, scribe.add)
+        read = file is not None or bool(config.getoption("tx", None))
+        if read:
+            config.pluginmanager.register(Phases(file, scribe.add), "savepoint-phases")
+        witness = Witness(config, watch, isolation, scribe.add, attaches=read)
     config.pluginmanager.register(witness, "savepoint-witness")
     config.pluginmanager.register(SilenceMarkers(watch.recorder), "savepoint-silence")
-    if file := EvidenceFile.from_environment():
+    if file is not None:
         config.pluginmanager.register(Progress(config, watch, file), "savepoint-progress")
     if told := Told():
         config.pluginmanager.register(Rerun(config, watch, told), "savepoint-rerun")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import re
 import time
 from collections.abc import Generator
 from typing import Any
@@ -15,6 +14,7 @@ from pytest_savepoint.errors import SettingsError
 from pytest_savepoint.evidence import EvidenceFile, Fact
 from pytest_savepoint.keeping import KEPT
 from pytest_savepoint.loops.collections import Collections
+from pytest_savepoint.phases import worker_of
 from pytest_savepoint.silence import read_silences, told_apart
 from pytest_savepoint.silence_marker import marked_silences
 from pytest_savepoint.witness import distributions
@@ -24,17 +24,17 @@ __all__ = ["HANDED_OVER", "Scribe"]
 HANDED_OVER = "savepoint_facts"
 """The key of xdist's workeroutput under which a worker leaves its last facts."""
 
-_RAISED_AT = re.compile(r"^(?P<path>[^\s:][^:\n]*\.py):(?P<line>\d+):", re.MULTILINE)
-
 
 class Scribe:
-    """Writes the evidence file and shows what was found."""
+    """Writes to the evidence file what concerns the whole run, and shows what was found.
 
-    def __init__(self, config: pytest.Config, isolation: str) -> None:
+    :param file: the evidence file, or None when nobody asked for one.
+    """
+
+    def __init__(self, config: pytest.Config, isolation: str, file: EvidenceFile | None) -> None:
         self._config = config
         self._isolation = isolation
-        self._file = EvidenceFile.from_environment()
-        self._collect_errors: set[str] = set()
+        self._file = file
         self._collections = Collections(config.rootpath)
         self._facts: list[Fact] = []
 
@@ -66,58 +66,13 @@ class Scribe:
         if difference is not None:
             self._facts.append(difference)
 
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        # Under xdist every worker reports the same broken file.
-        if report.outcome == "failed" and report.nodeid not in self._collect_errors:
-            self._collect_errors.add(report.nodeid)
-            raised = list(_RAISED_AT.finditer(report.longreprtext))
-            self._phase(
-                report,
-                when="collect",
-                path=raised[-1]["path"] if raised else report.nodeid.partition("::")[0] or None,
-                line=int(raised[-1]["line"]) if raised else None,
-            )
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        seen: dict[str, Any] = getattr(report, "savepoint", {})
-        self._facts += seen.get("facts", ())
-        if kept := getattr(report, KEPT, None):
-            self._facts.append({"kind": "repeated", "test": report.nodeid, "passed": kept["passed"]})
-        if self._file is None:
-            return
-        # xdist reports the test during which a worker died with the phase "???".
-        when = report.when if report.when in ("setup", "call", "teardown") else "call"
-        for applied in getattr(report, "savepoint_migrations", ()):
-            self._write("migration", **applied)
-        self._phase(report, when=when, path=seen.get("path"), line=seen.get("line"))
-
-    def _phase(self, report: Any, *, when: str, path: str | None, line: int | None) -> None:
-        failed = report.outcome == "failed"
-        self._write(
-            "phase",
-            nodeid=report.nodeid,
-            worker=_worker_of(report),
-            when=when,
-            outcome=report.outcome,
-            duration=getattr(report, "duration", 0.0),
-            start=getattr(report, "start", 0) or time.time(),
-            message=_one_line(report) if report.outcome != "passed" else "",
-            text=report.longreprtext if failed else "",
-            path=path,
-            line=line,
-            xfail=hasattr(report, "wasxfail"),
-            isolation=getattr(report, "savepoint_isolation", ""),
-            queries=getattr(report, "savepoint_queries", None),
-            kept=getattr(report, KEPT, None),
-        )
-
     @property
     def facts(self) -> list[Fact]:
         """What was recorded in all processes so far."""
         return self._facts
 
     def add(self, facts: list[Fact]) -> None:
-        """Take facts that came without a report."""
+        """Take facts that a process has recorded."""
         self._facts += facts
 
     @pytest.hookimpl(optionalhook=True)
@@ -126,12 +81,13 @@ class Scribe:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
-        self._write("crash", worker=_worker_of(report), nodeid=crashitem)
+        self._write("crash", worker=worker_of(report), nodeid=crashitem)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_terminal_summary(
         self, terminalreporter: pytest.TerminalReporter, exitstatus: int
     ) -> Generator[None, object, object]:
+        self._facts += _repeated(terminalreporter)
         others = yield
         findings = diagnose(self._facts, on_fault=lambda text: self._write("warning", text=text))
         if findings:
@@ -162,19 +118,8 @@ class Scribe:
             self._file.close()
 
 
-def _worker_of(report: Any) -> str:
-    node = getattr(report, "node", None)
-    return str(node.gateway.id) if node is not None else "main"
-
-
-def _one_line(report: Any) -> str:
-    if hasattr(report, "wasxfail"):
-        return str(report.wasxfail)
-    if isinstance(report.longrepr, tuple):
-        return str(report.longrepr[2]).strip().partition("\n")[0]
-    crash = getattr(report.longrepr, "reprcrash", None)
-    text: str = crash.message if crash is not None else report.longreprtext.strip()
-    lines = [line for line in text.splitlines() if line.strip()]
-    if crash is None and lines:
-        return lines[-1].removeprefix("E ").strip()
-    return lines[0].strip() if lines else ""
+def _repeated(terminal: pytest.TerminalReporter) -> list[Fact]:
+    """The failed tests that were repeated in a database of their own, and whether they passed there."""
+    reports = (report for several in terminal.stats.values() for report in several)
+    kept = ((report, getattr(report, KEPT, None)) for report in reports)
+    return [{"kind": "repeated", "test": report.nodeid, "passed": found["passed"]} for report, found in kept if found]

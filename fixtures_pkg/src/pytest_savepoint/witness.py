@@ -22,15 +22,23 @@ _LOOP_SETTINGS = ("asyncio_mode", "asyncio_default_fixture_loop_scope", "asyncio
 class Witness:
     """Records in the process that runs tests, and hands over with each report so that a dying worker takes little along.
 
-    :param hand_over: takes the facts that no report could carry, at the end of the process.
+    :param hand_over: takes the facts that no report carries, such as those of the end of the process.
+    :param attaches: whether reports carry facts; reading them costs more than an empty test has.
     """
 
     def __init__(
-        self, config: pytest.Config, watch: Watch, isolation: str, hand_over: Callable[[list[Fact]], None]
+        self,
+        config: pytest.Config,
+        watch: Watch,
+        isolation: str,
+        hand_over: Callable[[list[Fact]], None],
+        *,
+        attaches: bool = True,
     ) -> None:
         self._config = config
         self._isolation = isolation
         self._hand_over = hand_over
+        self._attaches = attaches
         self._watch = watch
         self._recorder = watch.recorder
         self._failed = FailedTest(watch)
@@ -122,8 +130,10 @@ class Witness:
                 self._failed.record(item, call.excinfo.value)
         self._phase_ended(item, call)
         facts = self._recorder.take()
-        if facts:
+        if facts and self._attaches:
             seen["facts"] = facts
+        elif facts:
+            self._hand_over(facts)
         if seen:
             report.savepoint = seen
         return report

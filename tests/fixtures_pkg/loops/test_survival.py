@@ -248,6 +248,7 @@ def test_outcomes_are_those_without_evidence(name, tmp_path):
     (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
     (tmp_path / "test_it.py").write_text(f"{first}\n{SUITES[name]}\ndef test_nothing{last}")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "SAVEPOINT_"))}
+    kept["SAVEPOINT_EVIDENCE"] = str(tmp_path / "evidence.jsonl")
     environ = {**kept, "PYTHONPATH": str(SOURCE), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     done = subprocess.run(
         [sys.executable, "-c", TWICE],
