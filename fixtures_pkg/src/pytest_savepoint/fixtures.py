@@ -7,13 +7,13 @@ out belongs to an event loop until the test uses it on its own.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, Connection, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -81,7 +81,10 @@ def database(request: pytest.FixtureRequest) -> Database:
 @pytest.fixture
 def db_engine(request: pytest.FixtureRequest) -> AsyncEngine:
     """An engine on this worker's database; in a test it shares the one connection with the application's engines."""
-    database, stash = _worker(request).database, request.config.stash  # another fixture would cost as much as a savepoint
+    database, stash = (
+        _worker(request).database,
+        request.config.stash,
+    )  # another fixture would cost as much as a savepoint
     if _ENGINE not in stash or stash[_ENGINE].url.database != database.name:
         stash[_ENGINE] = create_async_engine(_with_driver(database.url))
     return stash[_ENGINE]
@@ -130,6 +133,11 @@ def _layer_session(request: pytest.FixtureRequest) -> Iterator[AsyncSession]:
 def _forget(session: AsyncSession) -> None:
     """Leave a session without a word to the server, whose loop may be closed: the end of the test undoes what is open."""
     nested = session.sync_session.get_nested_transaction()
+    if nested is None and _abandoned(session):
+        closing = session.close()
+        with contextlib.suppress(StopIteration), contextlib.closing(closing):
+            closing.send(None)  # it has nothing to wait for
+        return
     while nested is not None:
         # Else SQLAlchemy would roll back to the savepoint, which it can only say on a loop.
         for connection, *_ in nested._connections.values():  # noqa: SLF001
@@ -137,6 +145,20 @@ def _forget(session: AsyncSession) -> None:
         nested = nested.parent
     session.sync_session.invalidate()
     session.sync_session.expunge_all()
+
+
+def _abandoned(session: AsyncSession) -> bool:
+    """Whether every connection of the session has given up its transaction, so that its pool can have it back."""
+    transaction = session.sync_session.get_transaction()
+    connections = {connection for connection, *_ in transaction._connections.values()} if transaction else ()  # noqa: SLF001
+    return all(map(_abandoned_by, connections))
+
+
+def _abandoned_by(connection: Connection) -> bool:
+    if connection.closed or connection.invalidated:
+        return False
+    driver: Any = connection.connection.driver_connection
+    return hasattr(driver, "abandon") and bool(driver.abandon())
 
 
 def _with_driver(url: str) -> URL:
@@ -219,7 +241,7 @@ def client(request: pytest.FixtureRequest, app: Any, db_engine: AsyncEngine) -> 
         overrides.update(before)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _test_loop_kept_open(request: pytest.FixtureRequest) -> Iterator[None]:
     """Keep the loop of the test until here, so that what lives on it can be shut down there."""
     for name in request.fixturenames:

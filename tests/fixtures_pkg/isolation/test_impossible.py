@@ -167,6 +167,36 @@ def test_test_that_ends_the_outer_transaction_is_named_and_its_database_made_ane
     assert "1 failed, 1 passed" in result.stdout, result.stdout
 
 
+CODEC = {
+    "test_codec.py": """
+import json
+import pytest
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import create_async_engine
+
+engine = create_async_engine("postgresql+asyncpg://")
+
+@event.listens_for(engine.sync_engine, "connect")
+def read_json(connection, _record):
+    connection.run_async(lambda driver: driver.set_type_codec("json", schema="pg_catalog", encoder=json.dumps, decoder=json.loads))
+
+@pytest.mark.parametrize("time", range(3))
+async def test_json_is_read_by_the_own_codec(time):
+    async with engine.connect() as connection:
+        driver = (await connection.get_raw_connection()).driver_connection
+        assert await driver.fetchval("SELECT '[1]'::json") == [1]
+        if time == 1:
+            await driver.execute("SELECT 1; COMMIT")
+"""
+}
+
+
+def test_codec_of_an_engine_outlives_the_connection_that_a_test_cost(run_suite):
+    result = run_suite(CODEC, *SAVEPOINT, "-p", "no:randomly")
+    assert "test_json_is_read_by_the_own_codec[1] ended the transaction" in result.stdout
+    assert "3 passed" in result.stdout, result.stdout
+
+
 PAST_THE_SANDBOX = {
     "test_past.py": """
 import os, subprocess, sys, threading

@@ -57,7 +57,7 @@ class SharedConnection:
         self._own_transaction: asyncpg.transaction.Transaction | None = None
         self._own_operations = 0
         self._codecs: list[dict[str, Any]] = []
-        self._codecs_in_sandbox = False
+        self._codecs_given_to: AsyncpgWire | None = None
         self._settings = _set_locally(arguments.get("server_settings") or {})
         self._settings_epoch = -1
         self._closed = False
@@ -155,13 +155,13 @@ class SharedConnection:
     def _after_preparation(self, operation: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
         """Before the first statement give the shared connection what this engine's own would have had."""
         needs_settings = self._settings and self._settings_epoch != self._sandbox.epoch
-        if self._codecs_in_sandbox and not needs_settings:
+        if self._codecs_given_to is self._sandbox.wire is not None and not needs_settings:
             return operation
 
         async def first_operation(connection: asyncpg.Connection) -> Any:
             for codec in self._codecs:
                 await self._wire.set_type_codec(connection, codec)
-            self._codecs_in_sandbox = True
+            self._codecs_given_to = self._wire
             if needs_settings:
                 self._settings_epoch = self._sandbox.epoch
                 await connection.execute(self._settings)
@@ -244,10 +244,15 @@ class SharedConnection:
 
     def terminate(self) -> None:
         self._closed = True
+        self.abandon()
+        self._give_back()
+
+    def abandon(self) -> bool:
+        """Give up the transaction without a word to the server; tell whether that can be done and goes on being open."""
         transaction, self._transaction = self._transaction, None
         if transaction is not None and self._epoch == self._sandbox.epoch:
             self._sandbox.abandon(transaction)
-        self._give_back()
+        return self._own_transaction is None
 
 
 class _SharedTransaction:

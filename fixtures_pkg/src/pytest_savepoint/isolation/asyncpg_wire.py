@@ -19,6 +19,7 @@ from asyncpg import protocol as asyncpg_protocol
 from asyncpg.prepared_stmt import PreparedStatement
 
 from pytest_savepoint.databases.audit import CHANNEL
+from pytest_savepoint.isolation.ahead import Ahead, message
 from pytest_savepoint.isolation.socket_transport import SocketTransport
 from pytest_savepoint.isolation.whole import Whole
 
@@ -47,7 +48,8 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]
     """An asyncpg connection whose look-ups of types are remembered by the wire, because a new loop starts with none."""
 
     belongs_to_no_loop = True
-    __slots__ = ("heard", "types")
+    __slots__ = ("ahead", "heard", "types")
+    ahead: Ahead
     types: dict[Any, Any]
     heard: list[str]
 
@@ -59,6 +61,11 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]
             self.heard.append(payload)
         else:
             super()._process_notification(pid, channel, payload)
+
+    async def _cancel(self, *waiters: Any) -> None:
+        # The server cancels whatever it is at, and that must not be the sandbox's own statement.
+        await self.ahead.answered()
+        await super()._cancel(*waiters)
 
     async def _introspect_types(self, typeoids: Any, timeout: Any) -> Any:
         key = tuple(sorted(typeoids))
@@ -88,9 +95,9 @@ class AsyncpgWire:
         parameters = [(name, getattr(settings, name)) for name in _PARAMETERS if hasattr(settings, name)]
         self._greeting = b"".join(
             [
-                _message(b"R", struct.pack("!i", 0)),
-                *(_message(b"S", f"{name}\0{value}\0".encode()) for name, value in parameters),
-                _message(b"K", _backend_key(first)),
+                message(b"R", struct.pack("!i", 0)),
+                *(message(b"S", f"{name}\0{value}\0".encode()) for name, value in parameters),
+                message(b"K", _backend_key(first)),
             ]
         )
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -99,6 +106,7 @@ class AsyncpgWire:
         self._statements: dict[str, Any] = {}
         self._prepared: dict[str, Any] = {}  # what asyncpg knows of each statement on the server, for every loop
         self._outdated = False
+        self._ahead = Ahead()
         self.heard: list[str] = []
 
     @classmethod
@@ -128,6 +136,11 @@ class AsyncpgWire:
         return self._sock.fileno() != -1
 
     @property
+    def is_in_transaction(self) -> bool:
+        """As the server said with its last answer, which what is still unsent may follow."""
+        return self._ahead.waits or (self._connection is not None and self._connection._protocol.is_in_transaction())
+
+    @property
     def present(self) -> asyncpg.Connection | None:
         """The asyncpg connection of the loop that used it last."""
         return self._connection
@@ -144,13 +157,14 @@ class AsyncpgWire:
         origin = self._origin
         started: asyncio.Future[Any] = loop.create_future()
         protocol = asyncpg_protocol.Protocol(origin._addr, started, origin._params, asyncpg.Record, loop)
-        transport = SocketTransport(self._sock, protocol, loop)
+        transport = SocketTransport(self._sock, protocol, loop, self._ahead)
         protocol.connection_made(transport)
-        protocol.data_received(self._greeting + _message(b"Z", _TRANSACTION_STATUS[in_transaction]))
+        protocol.data_received(self._greeting + message(b"Z", _TRANSACTION_STATUS[in_transaction]))
         await started
         connection = _Connection(protocol, transport, loop, origin._addr, origin._config, origin._params)
         connection.types = self._types
         connection.heard = self.heard
+        connection.ahead = self._ahead
         if self._always_in_transaction:
             # asyncpg refuses cursors outside of a transaction object of its own.
             connection._top_xact = connection.transaction()
@@ -174,6 +188,15 @@ class AsyncpgWire:
             return
         await connection.set_type_codec(**codec)
         self._codecs[key] = codec
+
+    async def precede(self, sql: str) -> None:
+        """Have one or more statements run before the next, in one round trip with it."""
+        self._ahead.add(sql)
+
+    @property
+    def refusal(self) -> str:
+        """The SQLSTATE with which the server refused what preceded the last statement, or ''."""
+        return self._ahead.refusal
 
     async def execute(self, sql: str) -> None:
         """Run one or more statements without parameters on the present loop's connection, whatever is cancelled."""
@@ -226,12 +249,12 @@ class AsyncpgWire:
         :param seconds: how long the server may take.
         :raises OSError: the server did not answer in time or closed the connection; the wire is closed then.
         """
-        if self._transport is not None and self._transport.has_unsent:
+        if self._ahead.is_under_way or (self._transport is not None and self._transport.has_unsent):
             self.close()
             raise ConnectionError("bytes of an unfinished statement were left on the connection")
         try:
             self._sock.settimeout(seconds)
-            self._sock.sendall(_message(b"Q", sql.encode() + b"\0"))
+            self._sock.sendall(message(b"Q", self._ahead.joined(sql).encode() + b"\0"))
             succeeded = self._read_until_ready()
             self._sock.setblocking(False)
         except OSError:
@@ -266,10 +289,6 @@ class AsyncpgWire:
     def __del__(self) -> None:
         # An engine that a test made and dropped is no fault that Python should warn of.
         self._sock.close()
-
-
-def _message(kind: bytes, body: bytes) -> bytes:
-    return kind + struct.pack("!i", len(body) + 4) + body
 
 
 def _backend_key(connection: asyncpg.Connection) -> bytes:

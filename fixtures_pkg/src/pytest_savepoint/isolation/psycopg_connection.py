@@ -48,6 +48,11 @@ class PsycopgWire:
         return bool(self._connection.pgconn.status == pq.ConnStatus.OK)
 
     @property
+    def is_in_transaction(self) -> bool:
+        """As the server said with its last answer."""
+        return bool(self.pgconn.transaction_status != pq.TransactionStatus.IDLE)
+
+    @property
     def pgconn(self) -> pq.abc.PGconn:
         return self._connection.pgconn
 
@@ -65,6 +70,15 @@ class PsycopgWire:
 
     async def _execute(self, text: str) -> None:
         await self._connection.execute(text.encode())
+
+    async def precede(self, text: str) -> None:
+        """Run them before the next statement, which is now: libpq sends one query at a time."""
+        await self.execute(text)
+
+    @property
+    def refusal(self) -> str:
+        """Nothing is refused later than `precede` tells."""
+        return ""
 
     def execute_now(self, text: str) -> bool:
         """Run one or more statements by blocking, with no event loop; tell whether they had no error.

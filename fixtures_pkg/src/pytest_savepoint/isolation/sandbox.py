@@ -50,9 +50,20 @@ class Wire(Protocol):
 
     @property
     def is_open(self) -> bool: ...
+    @property
+    def is_in_transaction(self) -> bool:
+        """As the server said with its last answer."""
+        ...
     async def connection(self, *, in_transaction: bool) -> Any: ...
     async def execute(self, sql: str) -> None:
         """Run one or more statements of the sandbox, to their end also when the task is cancelled meanwhile."""
+        ...
+    async def precede(self, sql: str) -> None:
+        """Have one or more statements of the sandbox run before the next of the application, if need be at once."""
+        ...
+    @property
+    def refusal(self) -> str:
+        """The SQLSTATE with which the server refused what preceded the last statement, or ''."""
         ...
     def execute_now(self, sql: str) -> bool: ...
     def forget_statements(self) -> None: ...
@@ -278,7 +289,7 @@ class Sandbox:
                 connection = await self._connection(transaction.driver)
                 blocker = self._blocker(transaction, statement)
                 if blocker is None:
-                    await self._send(self._stack.make_room(transaction, statement))
+                    await self._precede(self._stack.make_room(transaction, statement))
                     return await self._operate(transaction, statement, operation, connection)
             if not await blocker.wait_for_end(self._timeout):
                 raise conflicts.waited_too_long(transaction, blocker, self._timeout, self.test)
@@ -302,7 +313,9 @@ class Sandbox:
             try:
                 async with self._turn():
                     await self._connection(transaction.driver)
-                    await self._send(self._stack.commit(transaction))
+                    await self._precede(self._stack.commit(transaction))
+                # A commit lets others go on, as the wait for its answer would.
+                await asyncio.sleep(0)
             finally:
                 transaction.wake_waiting()
 
@@ -371,9 +384,13 @@ class Sandbox:
             if hasattr(error, "sqlstate") or isinstance(error, (asyncio.CancelledError, TimeoutError)):
                 transaction.failed = True
                 self._stack.failed = transaction
+            if self.wire is not None and self.wire.refusal in _NO_SAVEPOINT and isinstance(error, Exception):
+                raise conflicts.test_escaped(self.test) from error
             if getattr(error, "sqlstate", None) == _NOT_IN_A_TRANSACTION:
                 raise conflicts.not_in_a_transaction(transaction, self.test) from error
             raise
+        if statement.writes and self.wire is not None and not self.wire.is_in_transaction:
+            raise conflicts.test_escaped(self.test)
         if statement.rolls_back_to:
             transaction.failed = False
             self._stack.failed = None
@@ -389,9 +406,9 @@ class Sandbox:
         connection = await wire.connection(in_transaction=self._in_transaction)
         if not self._started:
             self._started = True
-            await self._send(self._beginning())
-            await self._send(self.sequences)
-        await self._send(self._stack.overdue())
+            await self._precede(self._beginning())
+            await self._precede(self.sequences)
+        await self._precede(self._stack.overdue())
         return connection
 
     @property
@@ -434,10 +451,19 @@ class Sandbox:
         return wire
 
     async def _send(self, sql: str) -> None:
-        if not sql or self.wire is None:
-            return
+        if sql and self.wire is not None:
+            with self._telling_of_escape():
+                await self.wire.execute(sql)
+
+    async def _precede(self, sql: str) -> None:
+        if sql and self.wire is not None:
+            with self._telling_of_escape():
+                await self.wire.precede(sql)
+
+    @contextlib.contextmanager
+    def _telling_of_escape(self) -> Iterator[None]:
         try:
-            await self.wire.execute(sql)
+            yield
         except Exception as error:
             if getattr(error, "sqlstate", None) in _NO_SAVEPOINT:
                 raise conflicts.test_escaped(self.test) from error

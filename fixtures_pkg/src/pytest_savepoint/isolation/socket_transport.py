@@ -10,6 +10,8 @@ import asyncio
 import socket
 from typing import Any, Protocol
 
+from pytest_savepoint.isolation.ahead import Ahead
+
 __all__ = ["SocketTransport", "WireProtocol"]
 
 _CHUNK = 256 * 1024
@@ -25,8 +27,12 @@ class WireProtocol(Protocol):
 class SocketTransport(asyncio.Transport):
     """Moves bytes between one socket and one protocol on one loop; detaching leaves the socket open."""
 
-    def __init__(self, sock: socket.socket, protocol: WireProtocol, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, sock: socket.socket, protocol: WireProtocol, loop: asyncio.AbstractEventLoop, ahead: Ahead
+    ) -> None:
+        """:param ahead: what is sent before the protocol's next message, and takes the answers to it."""
         super().__init__({"socket": sock})
+        self._ahead = ahead
         self._sock = sock
         self._protocol = protocol
         self._loop = loop
@@ -55,6 +61,8 @@ class SocketTransport(asyncio.Transport):
     def write(self, data: Any) -> None:
         if not self._open:
             return
+        if first := self._ahead.take():
+            data = first + bytes(data)
         if not self._unsent:
             try:
                 sent = self._sock.send(data)
@@ -92,10 +100,13 @@ class SocketTransport(asyncio.Transport):
         except OSError as error:
             self._lose(error)
             return
+        if not data:
+            self._lose(None)
+            return
+        if self._ahead.is_under_way:
+            data = self._ahead.rest_of(data)
         if data:
             self._protocol.data_received(data)
-        else:
-            self._lose(None)
 
     def _lose(self, error: Exception | None) -> None:
         self.detach()

@@ -45,6 +45,11 @@ class SqliteWire:
     def is_open(self) -> bool:
         return self._is_open
 
+    @property
+    def is_in_transaction(self) -> bool:
+        """As SQLite said with its last answer."""
+        return self.raw.in_transaction
+
     async def connection(self, *, in_transaction: bool) -> sqlite3.Connection:  # noqa: ARG002 # asked by `Wire`
         return self.raw
 
@@ -52,6 +57,15 @@ class SqliteWire:
         """Run one or more statements of the sandbox."""
         for statement in sql.split("; "):
             self.raw.execute(statement)
+
+    async def precede(self, sql: str) -> None:
+        """Run them before the next statement, which is now: nothing is saved by waiting."""
+        await self.execute(sql)
+
+    @property
+    def refusal(self) -> str:
+        """Nothing is refused later than `precede` tells."""
+        return ""
 
     def execute_now(self, sql: str) -> bool:
         """Run one or more statements of the sandbox; tell whether they had no error."""
