@@ -51,13 +51,29 @@ def install_additions(
         kept = Path(scratch, "installed.txt")
         pins = (f"{name}=={version}" for name, version in contents.installed.items() if name != "pytest-savepoint")
         kept.write_text("\n".join(pins))
+        command += ["--constraint", kept]
+        if not requirements and _is_added_alone(command, python, folder=Path(scratch), environ=environ):
+            return
         try:
-            run_program([*command, "--constraint", kept], folder=Path(scratch), environ=environ, purpose="Installing")
+            run_program(command, folder=Path(scratch), environ=environ, purpose="Installing")
         except InstallError as error:
             raise InstallError(
                 f"What a run needs could not be added to {contents.prefix} without changing what is installed there.\n"
                 f"{error}\nRaise the version that is in the way in your own requirements."
             ) from None
+
+
+def _is_added_alone(command: list[str | Path], python: Path, *, folder: Path, environ: Mapping[str, str]) -> bool:
+    """Add our package where all that it needs is there: no index is asked, and nothing but it is compiled."""
+    quickly = {"UV_COMPILE_BYTECODE": "0", "UV_OFFLINE": "1"}
+    try:
+        run_program(command, folder=folder, environ={**environ, **quickly}, purpose="Installing")
+    except InstallError:
+        return False  # the index has what is missing, or it is said what is in the way
+    # Otherwise every worker of the suite compiles the same modules at the same time.
+    compiling = "import compileall, os, pytest_savepoint; compileall.compile_dir(os.path.dirname(pytest_savepoint.__file__), quiet=2)"
+    run_program((python, "-c", compiling), folder=folder, environ=environ, purpose="Compiling pytest-savepoint")
+    return True
 
 
 def _uses_anyio(project: Path) -> bool:
