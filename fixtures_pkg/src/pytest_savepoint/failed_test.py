@@ -20,6 +20,7 @@ from pytest_savepoint.loops.watch import Watch
 
 __all__ = ["FailedTest"]
 
+_GIVES_LOOP_SCOPE = re.compile(r"\basyncio\(.*\bloop_scope\b")
 _TABLES = re.compile(r"\b(?:from|join|into|update|table)\s+(?:only\s+)?\"?([\w.]+)", re.IGNORECASE)
 
 
@@ -82,9 +83,10 @@ class FailedTest:
             "failure",
             function=watch.function(function),
             failed_fixture=self._culprit,
-            missing_fixture=self._missing_fixture(error),
+            missing_fixture=self._missing_fixture(error, function),
             finished=list(self._finished),
             fixtures={name: self._fixture_value(item, name, value) for name, value in values.items()},
+            loop_marker=self._loop_marker(item),
             unset_fixtures=self._unset_fixtures(item, values) if self._culprit else [],
             reached=reach.as_fact(watch.caller),
             outdated=watch.caches.outdated(item.nodeid, reach.functions),
@@ -115,6 +117,14 @@ class FailedTest:
             **self._watch.failures.describe_value(value),
         }
 
+    def _loop_marker(self, item: pytest.Item) -> Fact | None:
+        """The line that gives a test a loop scope of its own, on itself, its class or its module."""
+        for node, marker in item.iter_markers_with_node("asyncio"):
+            thing = getattr(node, "obj", None)
+            if "loop_scope" in marker.kwargs and thing is not None:
+                return self._watch.line_in(thing, _GIVES_LOOP_SCOPE)
+        return None
+
     def _unset_fixtures(self, item: pytest.Item, values: dict[str, Any]) -> list[Fact]:
         """The fixtures of a test that had not had their turn when one failed."""
         definitions = _definitions(item)
@@ -129,11 +139,12 @@ class FailedTest:
         ]
         return [each for each in facts if each is not None]
 
-    def _missing_fixture(self, error: BaseException) -> Fact | None:
-        name, stack = getattr(error, "argname", None), getattr(error, "fixturestack", None)
-        if not isinstance(name, str) or not stack:
+    def _missing_fixture(self, error: BaseException, test: Any) -> Fact | None:
+        """The name that nobody defines, and who asked for it: the fixture that was being set up, else the test."""
+        name, stack = getattr(error, "argname", None), getattr(error, "fixturestack", ())
+        if not isinstance(name, str):
             return None
-        return {"name": name, "requested_by": self._watch.function(stack[-1])}
+        return {"name": name, "requested_by": self._watch.function(stack[-1].func if stack else test)}
 
 
 def _definitions(item: pytest.Item) -> dict[str, Any]:

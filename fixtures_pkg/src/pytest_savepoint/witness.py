@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
@@ -100,7 +101,9 @@ class Witness:
             raise
         finally:
             if before is not None:
-                self._watch.state.fixture_done(before, lambda: self._watch.with_source(fixture, fixturedef.func))
+                function = fixturedef.func
+                describe = functools.partial(self._watch.with_source, fixture, function)
+                self._watch.state.fixture_done(before, lambda: self._watch.with_setters(describe(), function))
         if name.endswith(("_scoped_runner", "event_loop")):
             self._watch.adopt_runner(value, fixturedef.scope)
         return value

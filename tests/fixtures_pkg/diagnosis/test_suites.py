@@ -8,7 +8,9 @@ import pytest
 pytestmark = pytest.mark.e2e
 
 
-@pytest.mark.parametrize("name", ["narrow", "holders", "keys", "turns", "wide", "records", "background", "drivers"])
+@pytest.mark.parametrize(
+    "name", ["narrow", "holders", "keys", "turns", "wide", "records", "background", "drivers", "layers"]
+)
 def test_every_marked_line_of_a_sick_suite_is_found_and_no_other(diagnose_suite, name):
     suite = diagnose_suite(f"{name}/sick")
     print(suite.confusion)
@@ -16,7 +18,7 @@ def test_every_marked_line_of_a_sick_suite_is_found_and_no_other(diagnose_suite,
     assert not suite.faults
 
 
-@pytest.mark.parametrize("name", ["narrow", "holders", "keys", "turns", "wide", "records", "drivers"])
+@pytest.mark.parametrize("name", ["narrow", "holders", "keys", "turns", "wide", "records", "drivers", "layers"])
 def test_nothing_is_found_in_a_suite_of_look_alikes(diagnose_suite, name):
     suite = diagnose_suite(f"{name}/well")
     assert suite.findings == [], suite.output
@@ -40,7 +42,9 @@ def test_findings_of_xdist_workers_reach_the_controller(diagnose_suite):
 def test_both_statements_of_a_deadlock_are_told(diagnose_suite):
     suite = diagnose_suite("wide/sick", "test_bank.py", "-k", "transfers_cross")
     evidence = [each["evidence"] for each in suite.findings if each["code"] == "SP601"]
-    assert [len([line for line in lines if line.startswith("update account")]) for lines in evidence] == [2], suite.output
+    assert [len([line for line in lines if line.startswith("update account")]) for lines in evidence] == [2], (
+        suite.output
+    )
 
 
 def test_what_changed_meanwhile_is_told_of_a_serialization_failure(diagnose_suite):

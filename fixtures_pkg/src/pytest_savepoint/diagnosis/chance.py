@@ -31,7 +31,7 @@ _RETURNS_NUMBER = re.compile(r"\breturning\s+(?:\w+\.)?\"?((?:\w+_)?id)\"?\s*;?\
 _NUMBER = re.compile(r"(^|_)(id|pk|no|number|ids)$", re.IGNORECASE)
 _BY_NUMBER = r"\.get\(\s*\w+\s*,\s*\d+\s*\)|[\"'][^\"']*/\d+\b|\bid\s*={1,2}\s*\d+\b|\bid\s*=\s*:?\d+"
 _NOTHING = {"None", "404"}
-_FOUND_NOTHING = {"NoResultFound", "AttributeError", "TypeError"}
+_FOUND_NOTHING = {"NoResultFound", "AttributeError", "TypeError", "KeyError", "HTTPStatusError"}
 _DRAWS = r"\b(random|secrets|rng|faker|fake|_random|randint|randrange|choice|choices|sample|uuid4\(\)\.hex\[)\b"
 _LONG = 7
 _SHORT = 1.0
@@ -159,14 +159,19 @@ def _drawn(failure: Fact) -> Counter[str]:
 
 
 def _written_down(failure: Fact, number: int) -> Culprit | None:
-    """The line of the test that hands a certain number to a call."""
+    """The line of the test that hands a certain number, or a path with it, to a call."""
     function = failure["function"]
     calls = [] if function is None else [each for each in nodes_of(function) if isinstance(each, ast.Call)]
     for call in calls:
         for value in (*call.args, *(each.value for each in call.keywords)):
-            if isinstance(value, ast.Constant) and type(value.value) is int and value.value == number:
+            if isinstance(value, ast.Constant) and _names_number(value.value, number):
                 return Culprit(function["path"], value.lineno, function["name"])
     return None
+
+
+def _names_number(value: object, number: int) -> bool:
+    """Whether a constant is a number, or a path with it as a part."""
+    return (type(value) is int and value == number) or (isinstance(value, str) and f"/{number}/" in f"{value}/")
 
 
 def _last_name(node: ast.AST) -> str:

@@ -23,6 +23,7 @@ from pytest_savepoint.diagnosis.record import (
 __all__ = ["RULES"]
 
 _UNDEFINED = {"42P01", "42703", "42704", "3F000"}
+_CLOSES = r"\byield\b|\baddfinalizer\("
 _MAKES_SCHEMA = r"(?i)\bcreate\s+(table|type|schema|extension|sequence)\b|create_all\(|\bupgrade\("
 
 
@@ -92,11 +93,11 @@ def _teardown_order(record: Record) -> Iterator[Finding]:
         user = _fixture_around(failure)
         if user is None:
             continue
-        for thing in failure["involved"]:
-            owner = thing["fixture"]
-            if owner is None or owner["name"] == user["name"] or owner["name"] not in failure["finished"]:
+        for name in dict.fromkeys([*_makers(failure), *failure["called"]]):
+            owner = _fixture(failure, name)
+            if owner is None or name == user["name"] or name not in failure["finished"]:
                 continue
-            if owner["name"] in user["requests"]:
+            if name in _requests(failure, user) or line_with(owner, _CLOSES) is None:
                 continue
             yield finding(
                 "fixture.teardown_order",
@@ -109,6 +110,11 @@ def _teardown_order(record: Record) -> Iterator[Finding]:
                 evidence=[f"{owner['name']} was finished before {place(innermost(failure))} ran in {failure['test']}"],
             )
             break
+
+
+def _makers(failure: Fact) -> list[str]:
+    """The fixtures that made the connections and engines which the failing code used."""
+    return [thing["fixture"]["name"] for thing in failure["involved"] if thing["fixture"] is not None]
 
 
 def _fixture_around(failure: Fact) -> Fact | None:

@@ -85,6 +85,15 @@ def _leaks(record: Record, kind: str, failure: Fact) -> Iterator[Fact]:
             yield fact
 
 
+def _set_at(maker: Fact, pattern: str, variable: str | None = None) -> Culprit:
+    """The line that sets what leaked, in the fixture or test itself or in a function that it calls."""
+    for function in (maker, *maker["setters"]):
+        line = line_with(function, pattern)
+        if line is not None and (function is maker or variable is None or variable in function["variables"]):
+            return Culprit(function["path"], line, function["name"])
+    return at_fixture(maker)
+
+
 def _override_leaked(record: Record) -> Iterator[Finding]:
     for failure in record.failures:
         if not asserted(failure):
@@ -96,7 +105,7 @@ def _override_leaked(record: Record) -> Iterator[Finding]:
                 continue
             if fixture is not None and fixture["name"] in failure["fixtures"]:
                 continue
-            culprit = at_fixture(fixture or fact["function"], r"dependency_overrides")
+            culprit = _set_at(fixture or fact["function"], r"dependency_overrides")
             who = f"The fixture {fixture['name']}" if fixture else fact["test"]
             yield finding(
                 "framework.dependency_override_leaked",
@@ -126,7 +135,7 @@ def _context_leaked(record: Record) -> Iterator[Finding]:
             yield finding(
                 "context.leaked_from_fixture",
                 tests=[failure["test"]],
-                culprit=at_fixture(maker, r"\.set\("),
+                culprit=_set_at(maker, r"\.set\(", fact["name"]),
                 explanation=f"{who} sets the context variable {fact['name']} to {fact['value']} and never resets it. Synchronous "
                 f"fixtures and tests run in pytest's own context, so the value stayed for {failure['test']}.",
                 fix=f"Keep the token and reset it afterwards: token = {fact['name']}.set(...); yield; "
@@ -147,7 +156,7 @@ def _context_latent(record: Record) -> Iterator[Finding]:
         yield finding(
             "context.leaked_from_fixture",
             tests=latent["tests"],
-            culprit=at_fixture(fixture, r"\.set\("),
+            culprit=_set_at(fixture, r"\.set\(", fact["name"]),
             explanation=f"The fixture {fixture['name']} sets the context variable {fact['name']} to {fact['value']} and never resets "
             "it. Tests that can read it and did not ask for the fixture get that value when they come later.",
             fix=f"Keep the token and reset it after the yield: token = {fact['name']}.set(...); yield; "

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from pytest_savepoint.diagnosis.finding import Culprit, Finding, finding
-from pytest_savepoint.diagnosis.record import Fact, Record, at_site, innermost, line_with, raised
+from pytest_savepoint.diagnosis.record import Fact, Record, at_site, innermost, line_with, place, raised
 
 __all__ = ["RULES"]
 
@@ -119,7 +119,8 @@ def _name_crossing(record: Record, failure: Fact, resource: Fact, here: Fact) ->
     ):
         return finding(
             "loop.dispose_on_wrong_loop",
-            culprit=at_site(closing),
+            # The loop of an asyncio.run() is there for nothing but this.
+            culprit=at_site(here["site"] if _is_own_run(here) and here["site"] else closing),
             explanation=f"{closing['name']} closes {what} on {_loop_name(here)}, but its connections live on "
             f"{_loop_name(birth)}. They cannot be closed from there.",
             fix="Close it on the loop on which it was used: in a fixture with the same loop_scope as the tests.",
@@ -140,14 +141,17 @@ def _name_crossing(record: Record, failure: Fact, resource: Fact, here: Fact) ->
         )
     fixture = resource["fixture"] or maker["fixture"]
     if birth["scope"] and here["scope"] and birth["scope"] != here["scope"]:
-        culprit = Culprit(fixture["path"], fixture["line"], fixture["name"]) if fixture else _function(failure)
+        marked = failure["loop_marker"] if fixture is None or fixture["loop_scope"] is None else None
+        culprit = at_site(marked) or (_at(fixture) if fixture else _function(failure))
         name = f"The fixture {fixture['name']}" if fixture else what
         return finding(
             "loop.scope_mismatch",
             culprit=culprit,
             explanation=f"{name} lives on {_loop_name(birth)}, but {failure['test']} runs on {_loop_name(here)}. "
             "A connection works on the loop that opened it only.",
-            fix=f"Either {_ONE_LOOP}, or make {fixture['name'] if fixture else what} as narrow as the tests' loop.",
+            fix=f'Run the tests on the {birth["scope"]} loop as well: loop_scope="{birth["scope"]}" at {place(marked)}.'
+            if marked
+            else f"Either {_ONE_LOOP}, or make {fixture['name'] if fixture else what} as narrow as the tests' loop.",
             confidence=0.95,
             **common,
         )
@@ -161,6 +165,10 @@ def _name_crossing(record: Record, failure: Fact, resource: Fact, here: Fact) ->
         confidence=0.95,
         **common,
     )
+
+
+def _at(fixture: Fact) -> Culprit:
+    return Culprit(fixture["path"], fixture["line"], fixture["name"])
 
 
 def _is_own_run(loop: Fact) -> bool:

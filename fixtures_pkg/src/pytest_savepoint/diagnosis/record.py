@@ -18,6 +18,7 @@ __all__ = [
     "at_site",
     "enclosing",
     "innermost",
+    "is_of_other_test",
     "line_with",
     "nodes_of",
     "overturned",
@@ -181,6 +182,17 @@ def tables_of(sql: str) -> set[str]:
 def reads(sql: str, table: str) -> bool:
     """Whether a statement only reads, and this table among others."""
     return bool(_READ.match(sql)) and table in tables_of(sql)
+
+
+def is_of_other_test(statement: Fact, failure: Fact) -> bool:
+    """Whether a task sent a statement that another test had made, and that should have ended with it."""
+    made = statement["made"]
+    return bool(
+        made is not None
+        and made["test"] not in ("", failure["test"])
+        and made["fixture"] is None
+        and made["when"] == "call"
+    )
 
 
 def transactions(failure: Fact) -> list[list[Fact]]:

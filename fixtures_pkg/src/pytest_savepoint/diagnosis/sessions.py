@@ -15,6 +15,7 @@ from pytest_savepoint.diagnosis.record import (
     line_with,
     place,
     sqlstates,
+    tables_of,
     through,
 )
 
@@ -188,6 +189,28 @@ def _lazy_load(record: Record) -> Iterator[Finding]:
             yield _lazy_relationship(failure)
         elif missing and through(failure, "sqlalchemy/orm/state.py", "sqlalchemy/orm/loading.py"):
             yield _lazy_expired(failure)
+        elif (refused := _refused_in_validation(record, failure)) is not None:
+            yield _lazy_expired(failure) if _expired_by_commit(failure, refused) else _lazy_relationship(failure)
+
+
+def _refused_in_validation(record: Record, failure: Fact) -> Fact | None:
+    """The query that an attribute needed while pydantic read it, which tells of it in its own error only."""
+    error = failure["exceptions"][0]
+    if not error["module"].startswith("pydantic") or "MissingGreenlet" not in error["message"]:
+        return None
+    return next((each for each in record.during("database_error", failure) if each["type"] == "MissingGreenlet"), None)
+
+
+def _expired_by_commit(failure: Fact, refused: Fact) -> bool:
+    """Whether the session had used the table before a commit that came before the refused query."""
+    tables, used, committed = tables_of(refused["sql"]), set[str](), set[str]()
+    for each in failure["statements"]:
+        if each["connection"] != refused["connection"]:
+            continue
+        used |= tables_of(each["sql"])
+        if each["sql"].strip().upper() == "COMMIT":
+            committed |= used
+    return bool(tables & committed)
 
 
 def _lazy_response(failure: Fact, error: Fact) -> Finding | None:

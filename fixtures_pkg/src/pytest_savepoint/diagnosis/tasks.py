@@ -14,6 +14,7 @@ from pytest_savepoint.diagnosis.record import (
     at_fixture,
     at_site,
     enclosing,
+    is_of_other_test,
     overturned,
     place,
     sqlstates,
@@ -201,7 +202,7 @@ def _swallows(site: Fact) -> int | None:
 def _leaked_task(record: Record) -> Iterator[Finding]:
     """A task of one test wrote while another one ran, to what that one asks for, and that one failed."""
     for failure in record.failures:
-        foreign = [each for each in failure["statements"] if _is_of_other_test(each, failure)]
+        foreign = [each for each in failure["statements"] if is_of_other_test(each, failure)]
         own = {table for each in failure["statements"] if each not in foreign for table in tables_of(each["sql"])}
         for statement in foreign if overturned(failure) else ():
             made = statement["made"]
@@ -219,16 +220,6 @@ def _leaked_task(record: Record) -> Iterator[Finding]:
                 evidence=[f"{statement['sql'][:120]} sent by a task of {made['test']} during {failure['test']}"],
             )
             break
-
-
-def _is_of_other_test(statement: Fact, failure: Fact) -> bool:
-    made = statement["made"]
-    return bool(
-        made is not None
-        and made["test"] not in ("", failure["test"])
-        and made["fixture"] is None
-        and made["when"] == "call"
-    )
 
 
 def _table_written(statement: Fact, failure: Fact) -> str:

@@ -30,6 +30,11 @@ _LOCKS = re.compile(r"^\s*(update|delete|insert|lock)\b|\bfor\s+(no\s+key\s+)?(u
 _NOW = re.compile(r"\b(now\s*\(\s*\)|current_timestamp|transaction_timestamp\s*\(\s*\)|localtimestamp)", re.IGNORECASE)
 _LOCAL_DATE = r"\bdate\.today\(\s*\)"
 _LOCAL_TIME = r"\bdatetime\.now\(\s*\)"
+_AGAINST_CLOCK = re.compile(
+    r"(\w+)\"?\s*[<>]=?\s*(?:(?!\band\b|\bor\b)[^;<>]){0,60}?"
+    r"\b(?:now\s*\(|current_date|current_timestamp|localtimestamp|clock_timestamp)",
+    re.IGNORECASE,
+)
 _SET_NOW = re.compile(r"(\w+)\s*=\s*(?:now\s*\(|current_timestamp|transaction_timestamp)", re.IGNORECASE)
 
 
@@ -294,10 +299,13 @@ def _timezone(record: Record) -> Iterator[Finding]:
         clock, function = failure["clock"], failure["function"]
         if not asserted(failure) or not failure["statements"] or function is None or not clock["offset"]:
             continue
-        functions = [function, *(error["function"] for error in failure["exceptions"] if error["function"])]
-        for each in functions:
-            line = line_with(each, _LOCAL_DATE) if clock["local_date"] != clock["utc_date"] else None
-            line = line or line_with(each, _LOCAL_TIME)
+        local = f"{_LOCAL_DATE}|{_LOCAL_TIME}" if clock["local_date"] != clock["utc_date"] else _LOCAL_TIME
+        looked_at = [(each, local) for each in (function, *(e["function"] for e in failure["exceptions"])) if each]
+        for column in _compared_with_clock(failure):
+            given = rf"\b{column}\b[\"']?\s*[:=].*(?:{local})"
+            looked_at += [(each, given) for each in failure["reached"]["clocks"]]
+        for each, pattern in looked_at:
+            line = line_with(each, pattern)
             if line is None:
                 continue
             yield finding(
@@ -311,6 +319,16 @@ def _timezone(record: Record) -> Iterator[Finding]:
                 evidence=[f"local zone {clock['zone']}, {clock['offset'] / 3600:+.0f} h from UTC"],
             )
             break
+
+
+def _compared_with_clock(failure: Fact) -> set[str]:
+    """The columns that a test fills and that a later query compares with the server's clock."""
+    given: set[str] = set()
+    compared: set[str] = set()
+    for statement in failure["statements"]:
+        compared |= given.intersection(_AGAINST_CLOCK.findall(statement["sql"].lower()))
+        given.update(column.lower() for column in statement["gives"])
+    return compared
 
 
 def _timezone_latent(record: Record) -> Iterator[Finding]:

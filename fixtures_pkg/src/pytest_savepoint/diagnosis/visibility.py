@@ -14,6 +14,7 @@ from pytest_savepoint.diagnosis.record import (
     at_site,
     enclosing,
     innermost,
+    is_of_other_test,
     place,
     reads,
     written,
@@ -130,7 +131,7 @@ def _hidden(failure: Fact) -> tuple[Fact, Fact] | None:
     for statement in failure["statements"]:
         number = statement["connection"]
         verb = statement["sql"].strip().rstrip(";").upper()
-        if number is None or statement["when"] == "teardown":
+        if number is None or statement["when"] == "teardown" or is_of_other_test(statement, failure):
             continue
         if verb.startswith(("BEGIN", "START TRANSACTION")):
             open_writes[number] = []

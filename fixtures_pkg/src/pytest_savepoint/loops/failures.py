@@ -72,6 +72,7 @@ class Failures:
             "owner": self._owner(frames, holders) if foreign else None,
             "session": self._sessions.involved(frames),
             "involved": self._involved(frames),
+            "called": _called(frames, fixtures),
             "loop_unset": self._loops.unset,
             "pending": self._tasks.pending()[:12],
             "died": self._tasks.died()[:12],
@@ -215,6 +216,12 @@ class Failures:
         except Exception:  # noqa: BLE001 # a foreign object's __getattr__ may do anything
             return None
         return self._loops.of(loop)
+
+
+def _called(frames: list[Any], fixtures: dict[str, Any]) -> list[str]:
+    """The fixtures whose value a method of the failing code belongs to."""
+    owners = {id(owner) for frame in frames if (owner := frame.f_locals.get("self")) is not None}
+    return [name for name, value in fixtures.items() if id(value) in owners]
 
 
 def _application(client: Any) -> Any:

@@ -6,6 +6,7 @@ import inspect
 import logging
 import sys
 import types
+from collections import deque
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -14,9 +15,11 @@ from typing import Any
 from pytest_savepoint.evidence import Fact
 from pytest_savepoint.loops.frames import Caller, code_of
 
-__all__ = ["Reach", "reached"]
+__all__ = ["Reach", "reached", "setters"]
 
 _FAR = 400
+_SETS = {"dependency_overrides", "set"}
+_CLOCKS = {"now", "today"}
 _DRAWS = {
     "random",
     "randint",
@@ -40,22 +43,24 @@ class Reach:
     loggers: set[str] = field(default_factory=set)
 
     def as_fact(self, caller: Caller) -> Fact:
-        """Names, and the functions that draw at random with their source."""
+        """Names, and the functions that draw at random or ask for the time, with their source."""
+        asking = [code for each in self.functions if _CLOCKS & set(_names(code := _code(each)))]
         drawing = [code for each in self.functions if _DRAWS & set(_names(code := _code(each)))]
         return {
             "variables": sorted(self.variables),
             "loggers": sorted(self.loggers),
             "draws": [caller.function(code) for code in drawing[:10]],
+            "clocks": [caller.function(code) for code in asking[:10]],
         }
 
 
 def reached(things: list[Any], caller: Caller) -> Reach:
-    """What functions and objects use, directly or through functions and classes of the caller that they name."""
-    waiting = list(things)
+    """What functions and objects use, directly or through functions and classes of the caller that they name; nearest first."""
+    waiting = deque(things)
     seen: set[int] = set()
     reach = Reach()
     while waiting and len(seen) < _FAR:
-        thing = waiting.pop()
+        thing = waiting.popleft()
         if id(thing) in seen:
             continue
         seen.add(id(thing))
@@ -69,6 +74,17 @@ def reached(things: list[Any], caller: Caller) -> Reach:
                 reach.functions.append(thing)
             waiting += _named(thing, caller)
     return reach
+
+
+def setters(function: Any, caller: Caller) -> list[Fact]:
+    """The functions that one calls and that override a dependency or set a context variable, with those variables."""
+    found = []
+    for each in reached([function], caller).functions:
+        code = _code(each)
+        if each is not function and _SETS & set(_names(code)):
+            variables = [value.name for value in _named(each, caller) if isinstance(value, ContextVar)]
+            found.append({**caller.function(code), "variables": variables})
+    return found[:10]
 
 
 def _code(function: Any) -> types.CodeType:

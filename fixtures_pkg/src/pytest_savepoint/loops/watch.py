@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 import weakref
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from pytest_savepoint.loops.local_time import LocalTime
 from pytest_savepoint.loops.logs import Logs
 from pytest_savepoint.loops.makers import Loops
 from pytest_savepoint.loops.patches import Patches, harmless
-from pytest_savepoint.loops.reach import Reach, reached
+from pytest_savepoint.loops.reach import Reach, reached, setters
 from pytest_savepoint.loops.seeds import Seeds
 from pytest_savepoint.loops.sessions import Sessions
 from pytest_savepoint.loops.state import State
@@ -74,6 +75,7 @@ class Watch:
         self.unawaited = Unawaited(recorder, self.caller)
         self.growth = Growth(recorder, self.tasks.count, self.connections.count)
         self._fixtures: weakref.WeakKeyDictionary[Any, Fact | None] = weakref.WeakKeyDictionary()
+        self._setters: weakref.WeakKeyDictionary[Any, list[Fact]] = weakref.WeakKeyDictionary()
         self._patches = Patches()
 
     def start(self) -> None:
@@ -112,7 +114,7 @@ class Watch:
         :param function: the test's own, if it has one.
         """
         self.growth.look(test)
-        self.state.end(lambda: self.function(function))
+        self.state.end(lambda: self.with_setters(self.function(function), function))
         self.logs.end()
 
     def stop(self) -> None:
@@ -165,6 +167,26 @@ class Watch:
         """A test's or fixture's function as a fact, with its source."""
         code = code_of(function)
         return None if code is None else self.caller.function(code)
+
+    @harmless
+    def with_setters(self, fact: Fact | None, function: Any) -> Fact | None:
+        """The same fact with the functions that a test or fixture calls and that set what the process keeps."""
+        if fact is None:
+            return None
+        # A test that leaves something behind often does so with each of its parameters.
+        if function not in self._setters:
+            self._setters[function] = setters(function, self.caller)
+        return {**fact, "setters": self._setters[function]}
+
+    @harmless
+    def line_in(self, thing: Any, pattern: re.Pattern[str]) -> Fact | None:
+        """The first line that matches in the source of a function, class or module of the caller."""
+        lines, first = inspect.getsourcelines(thing)
+        filename = inspect.getsourcefile(thing)
+        for number, text in enumerate(lines, max(first, 1)):
+            if filename is not None and pattern.search(text):
+                return {"path": self.caller.path(filename), "line": number, "name": thing.__name__}
+        return None
 
     @harmless
     def reached(self, things: list[Any]) -> Reach | None:
