@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -35,9 +36,9 @@ def prepared(invocation: Invocation, *, python: Path, server_url: str) -> Iterat
     arguments = [*shlex.split(settings.pytest_args), *invocation.pytest_arguments]
     command = suite_command(python, settings, invocation.project, arguments)
     environment = suite_environment(invocation.environ, settings, python=python, server_url=server_url)
-    # Compiled once for all runs, whether or not the environment keeps compiled files: that is most of a short run.
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    environment["PYTHONPYCACHEPREFIX"] = str(invocation.cache / "compiled")
+    # Compiled once for all runs, also where the environment keeps no compiled files: that is most of a short run.
+    if environment.pop("PYTHONDONTWRITEBYTECODE", None) or not os.access(python.parent.parent, os.W_OK):
+        environment["PYTHONPYCACHEPREFIX"] = str(invocation.cache / "compiled")
     given = _is_parallel([*always_given(invocation.project, environment), *arguments])
     workers = count_workers(invocation.settings, invocation.project)
     parallel = [f"--numprocesses={workers}"] if workers else []
