@@ -76,7 +76,7 @@ def test_killed_in_the_middle(victim, project):
     report = json.loads((project.project / ".savepoint" / "report.json").read_text())
     assert report["counts"]["passed"] >= 5
 
-    code, log = project.tool("run")
+    code, log = project.tool("run", "--workers", "0")
     assert code == 0, log
     code, log = project.tool("clean")
     assert code == 0, log
