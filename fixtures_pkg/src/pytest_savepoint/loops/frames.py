@@ -151,11 +151,13 @@ class Caller:
         while frame is not None:
             code = frame.f_code
             # Almost every frame is a library's, so that these few steps are what a walk costs.
-            if known(code.co_filename) is not False:
-                if self.owns(code.co_filename):
+            owned = known(code.co_filename)
+            if owned is not False:
+                if owned or self.owns(code.co_filename):
                     if len(sites) < limit:
                         sites.append(self._site(frame, code))
-                    fixture = fixture or self.registered(code)
+                    if fixture is None and (registered := self._fixtures.get(id(code))):
+                        fixture = registered[1]
                     if code is self.test or (fixture is not None and len(sites) >= limit):
                         break
                 elif _calls_for_pytest(code):

@@ -19,6 +19,7 @@ _UNIQUE = "23505"
 _KEPT = 400
 _SETS = 50
 _LONGEST = 200
+_LARGE = 10**9
 _NUMBER = re.compile(r"\d{1,9}")
 _DETAIL = re.compile(r"\((?P<columns>[^()]+)\)=\((?P<values>.+)\)")
 
@@ -105,7 +106,7 @@ class Keys:
 def asked(read: Sql, parameters: Any) -> dict[str, int]:
     """The numbers that a statement asks for by a column which is called like a key."""
     values = ((column, _value(token, parameters)) for column, token in read.asks)
-    return {column: value for column, value in values if isinstance(value, int) and _NUMBER.fullmatch(str(value))}
+    return {column: value for column, value in values if isinstance(value, int) and 0 <= value < _LARGE}
 
 
 def _is_duplicate(error: Any) -> bool:
@@ -124,12 +125,12 @@ def _sets(gives: tuple[tuple[str, str], ...], parameters: Any) -> list[dict[str,
 
 def _value(token: str, parameters: Any) -> Any:
     """What a placeholder or a plain literal of a SQL text stands for; None when that cannot be told."""
-    if token.startswith("'"):
-        return token[1:-1]
-    if _NUMBER.fullmatch(token):
-        return int(token)
     try:
-        return parameters[int(token[1:]) - 1] if token.startswith("$") else parameters[token]
+        if token[0] == "$":
+            return parameters[int(token[1:]) - 1]
+        if token[0] == "'":
+            return token[1:-1]
+        return int(token) if token.isdecimal() else parameters[token]
     except (LookupError, TypeError, ValueError):
         return None
 
