@@ -40,23 +40,26 @@ def fits(page):
     return page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
+# Asked at once, because there are many comments and every question takes a way to the browser and back.
+SEEN_OF_A_COMMENT = """() => {
+    const fits = () => document.documentElement.scrollWidth <= window.innerWidth
+    const folded = { fits: fits(), open: document.querySelectorAll("details[open]").length }
+    document.querySelectorAll("details").forEach((each) => { each.open = true })
+    return { folded, unfolded: fits(), headings: document.querySelectorAll("h3").length }
+}"""
+
+
 @pytest.mark.parametrize(("width", "colours"), [(360, "dark"), (820, "light")])
 def test_every_comment_fits_its_screen_folded_and_asks_for_nothing(open_page, tmp_path, width, colours):
-    file = tmp_path / "comment.html"
-    opened = None
+    opened, files = open_page("about:blank", width=width, colours=colours), []
     for golden in sorted(GOLDEN.glob("*.md")):
+        file = tmp_path / f"{golden.stem}.html"
         file.write_text(github_page(golden.read_text("utf-8")), encoding="utf-8")
-        if opened:
-            opened.page.reload()
-        else:
-            opened = open_page(file.as_uri(), width=width, colours=colours)
-        page = opened.page
-        assert fits(page), golden.name
-        assert page.locator("details[open]").count() == 0
-        page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true })")
-        assert fits(page), f"{golden.name}, unfolded"
-        assert page.locator("h3").count() == 1
-    assert opened.requests == opened.complaints == []
+        files.append(file.as_uri())
+        opened.page.goto(files[-1])
+        seen = opened.page.evaluate(SEEN_OF_A_COMMENT)
+        assert seen == {"folded": {"fits": True, "open": 0}, "unfolded": True, "headings": 1}, golden.name
+    assert (opened.requests, opened.complaints) == (files, [])
 
 
 @pytest.mark.parametrize("name", ["green", "findings", "database", "interrupted", "no_tests"])
