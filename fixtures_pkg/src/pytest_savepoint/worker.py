@@ -18,7 +18,7 @@ from pytest_savepoint.errors import SandboxError
 from pytest_savepoint.isolation import conflicts
 from pytest_savepoint.isolation.engines import SharedEngines
 from pytest_savepoint.isolation.ladder import RUNGS
-from pytest_savepoint.isolation.sandbox import Wire
+from pytest_savepoint.isolation.wire import Wire
 from pytest_savepoint.secret import Secret
 from pytest_savepoint.settings import Settings
 

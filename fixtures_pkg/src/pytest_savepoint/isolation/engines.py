@@ -22,7 +22,8 @@ from pytest_savepoint.isolation.asyncpg_connection import SharedConnection
 from pytest_savepoint.isolation.asyncpg_wire import AsyncpgWire
 from pytest_savepoint.isolation.asyncpg_wires import IdleWires
 from pytest_savepoint.isolation.origin import find_origin
-from pytest_savepoint.isolation.sandbox import Sandbox, Wire
+from pytest_savepoint.isolation.sandbox import Sandbox
+from pytest_savepoint.isolation.wire import Wire
 
 __all__ = ["SharedEngines"]
 

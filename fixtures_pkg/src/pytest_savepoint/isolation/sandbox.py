@@ -3,7 +3,7 @@
 How a test runs through it. The first statement opens an outer transaction and the savepoint `sp_0`. A transaction
 of the application that begins sends nothing: `sp_0` stands for it already. Its COMMIT becomes "release sp_0, set
 sp_0 again", so that nothing later can undo it; its ROLLBACK becomes "rollback to sp_0". After the test the outer
-transaction is rolled back.
+transaction is rolled back. All but the rollbacks wait for the application's next statement and travel with it.
 
 A layer is a transaction of a module or a class around its tests, each of which is a savepoint in it. What is committed
 between its tests, by fixtures that are set up or torn down, stays until the layer closes.
@@ -23,51 +23,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from pytest_savepoint.databases.audit import LISTEN, Commit, read_commit
 from pytest_savepoint.isolation import conflicts
+from pytest_savepoint.isolation.layers import Layers
 from pytest_savepoint.isolation.origin import find_origin
 from pytest_savepoint.isolation.stack import SavepointStack
 from pytest_savepoint.isolation.statements import Statement
 from pytest_savepoint.isolation.transaction import Transaction
+from pytest_savepoint.isolation.wire import Wire
 
-__all__ = ["Sandbox", "Wire"]
+__all__ = ["Sandbox"]
 
 T = TypeVar("T")
 # The server's words for "somebody ended the transaction that isolates the test".
 _NO_SAVEPOINT = ("3B001", "25P01")
 # And for VACUUM, CREATE INDEX CONCURRENTLY, CREATE DATABASE and their like.
 _NOT_IN_A_TRANSACTION = "25001"
-
-
-class Wire(Protocol):
-    """The server connection under the sandbox, whichever driver speaks over it."""
-
-    driver: str
-    heard: list[str]
-    """What the audit told of commits in this database, by anybody; the reader takes it out."""
-
-    @property
-    def is_open(self) -> bool: ...
-    @property
-    def is_in_transaction(self) -> bool:
-        """As the server said with its last answer."""
-        ...
-    async def connection(self, *, in_transaction: bool) -> Any: ...
-    async def execute(self, sql: str) -> None:
-        """Run one or more statements of the sandbox, to their end also when the task is cancelled meanwhile."""
-        ...
-    async def precede(self, sql: str) -> None:
-        """Have one or more statements of the sandbox run before the next of the application, if need be at once."""
-        ...
-    @property
-    def refusal(self) -> str:
-        """The SQLSTATE with which the server refused what preceded the last statement, or ''."""
-        ...
-    def execute_now(self, sql: str) -> bool: ...
-    def forget_statements(self) -> None: ...
-    def close(self) -> None: ...
 
 
 class Sandbox:
@@ -88,9 +61,7 @@ class Sandbox:
         self._state_outlives = False
         self._deaf = False
         self._unread: list[Commit] = []
-        self._layers: list[str] = []
-        self._begun_layers = 0
-        self._lost_layer: str | None = None
+        self._layers = Layers()
         self.wire: Wire | None = None
         self.test: str | None = None
         """The node id of the test in whose sandbox the process is; None outside of tests."""
@@ -112,8 +83,8 @@ class Sandbox:
 
         :raises SandboxError: when the layer around it was lost with its connection.
         """
-        if self._lost_layer is not None:
-            raise conflicts.layer_was_lost(self._lost_layer, test)
+        if self._layers.lost is not None:
+            raise conflicts.layer_was_lost(self._layers.lost, test)
         self._end_gap()
         self.test = test
         self.epoch += 1
@@ -154,7 +125,7 @@ class Sandbox:
 
     def _told(self) -> list[Commit]:
         """What was committed past the transaction that has just ended; within a layer's the server tells nothing yet."""
-        if self._begun_layers:
+        if self._layers.are_begun:
             return []
         deaf, self._deaf = self._deaf, False
         commits = self.heard()
@@ -163,8 +134,7 @@ class Sandbox:
         return [] if deaf else commits
 
     def _undo(self, wire: Wire, *, keep: bool) -> bool:
-        in_layer = SavepointStack.KEEP_IN_LAYER if keep else SavepointStack.UNDO_IN_LAYER
-        was_isolated = wire.execute_now(in_layer if self._layers else SavepointStack.UNDO)
+        was_isolated = wire.execute_now(self._layers.end_test(keep=keep))
         if not was_isolated:
             wire.execute_now("ROLLBACK")
         if self._state_outlives:
@@ -194,7 +164,7 @@ class Sandbox:
     @property
     def layer(self) -> str | None:
         """The module or class whose transaction is open around the tests that run now."""
-        return self._layers[-1] if self._layers else None
+        return self._layers.innermost
 
     def refuse_layer(self, test: str, isolation: str) -> None:
         """Refuse a test that is undone in another way: it would not see what the layer's fixtures made.
@@ -210,7 +180,7 @@ class Sandbox:
         :param name: the nodeid of the module or class.
         """
         self._end_gap()
-        self._layers.append(name)
+        self._layers.open(name)
         self._begin_gap()
 
     def close_layer(self) -> list[Commit]:
@@ -219,24 +189,19 @@ class Sandbox:
         :return: what was committed meanwhile in this database past the sandbox.
         """
         self._end_gap()
-        self._layers.pop()
-        if not self._layers:
-            self._lost_layer = None
-        if self._begun_layers > len(self._layers):
-            self._begun_layers = len(self._layers)
-            inner = f"ROLLBACK TO SAVEPOINT layer_{self._begun_layers}; RELEASE SAVEPOINT layer_{self._begun_layers}"
-            try:
-                if self.wire is not None and self.wire.is_open:
-                    self.wire.execute_now(inner if self._layers else "ROLLBACK")
-            except OSError:
-                self.close()
+        undoing = self._layers.close()
+        try:
+            if undoing and self.wire is not None and self.wire.is_open:
+                self.wire.execute_now(undoing)
+        except OSError:
+            self.close()
         commits = self._told()
         self._begin_gap()
         return commits
 
     def _begin_gap(self) -> None:
-        if self._layers and self._lost_layer is None:
-            self.enter(self._layers[-1])
+        if self.layer is not None and self._layers.lost is None:
+            self.enter(self.layer)
             self.in_gap = True
 
     def _end_gap(self) -> None:
@@ -267,9 +232,7 @@ class Sandbox:
     def close(self) -> None:
         """Close the connection."""
         if self.wire is not None:
-            if self._begun_layers:
-                self._lost_layer = self._lost_layer or self.layer
-            self._begun_layers = 0
+            self._layers.lose()
             self._deaf = False
             self.wire.close()
             self.wire = None
@@ -406,23 +369,14 @@ class Sandbox:
         connection = await wire.connection(in_transaction=self._in_transaction)
         if not self._started:
             self._started = True
-            await self._precede(self._beginning())
+            await self._precede(self._layers.begin_test())
             await self._precede(self.sequences)
         await self._precede(self._stack.overdue())
         return connection
 
     @property
     def _in_transaction(self) -> bool:
-        return self._started or self._begun_layers > 0
-
-    def _beginning(self) -> str:
-        if not self._layers:
-            return SavepointStack.BEGIN
-        layers = [
-            f"SAVEPOINT layer_{number}" if number else "BEGIN" for number in range(self._begun_layers, len(self._layers))
-        ]
-        self._begun_layers = len(self._layers)
-        return "; ".join([*layers, SavepointStack.BEGIN_IN_LAYER])
+        return self._started or self._layers.are_begun
 
     def _turn(self) -> asyncio.Lock:
         """For one operation at a time."""

@@ -14,14 +14,6 @@ class SavepointStack:
     The savepoint of level 0 always stands, for whichever transaction writes next, so that to begin costs nothing.
     """
 
-    BEGIN = "BEGIN; SAVEPOINT sp_0"
-    UNDO = "ROLLBACK TO SAVEPOINT sp_0; ROLLBACK"
-    """Undoes a test; it fails exactly when somebody ended the transaction around the savepoint."""
-    BEGIN_IN_LAYER = "SAVEPOINT test; SAVEPOINT sp_0"
-    UNDO_IN_LAYER = "ROLLBACK TO SAVEPOINT test; RELEASE SAVEPOINT test"
-    KEEP_IN_LAYER = "ROLLBACK TO SAVEPOINT sp_0; RELEASE SAVEPOINT test"
-    """Undoes what was not committed, and gives what was to the layer."""
-
     def __init__(self) -> None:
         self._open: list[Transaction] = []
         self._overdue: int | None = None
