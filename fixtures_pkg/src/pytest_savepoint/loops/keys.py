@@ -21,6 +21,8 @@ _SETS = 50
 _LONGEST = 200
 _LARGE = 10**9
 _NUMBER = re.compile(r"\d{1,9}")
+# Only of what a sequence may count is the number itself told.
+_COUNTED = re.compile(r"(^|_)(id|pk|no)$")
 _DETAIL = re.compile(r"\((?P<columns>[^()]+)\)=\((?P<values>.+)\)")
 
 
@@ -68,11 +70,11 @@ class Keys:
             return None
         wanted = {column: hash(value) for column, value in key.items()}
         statement, table, given = refused
-        number = next(iter(key.values())) if len(key) == 1 else ""
+        column, number = next(iter(key.items()))
         return {
             "table": table,
             "columns": list(key),
-            "number": number if _NUMBER.fullmatch(number) else None,
+            "number": number if _COUNTED.search(column) and _NUMBER.fullmatch(number) else None,
             "given": any(_has(each, wanted) for each in given),
             "site": statement["site"],
             "inserts": [
@@ -119,7 +121,8 @@ def _has(given: Mapping[str, int], wanted: Mapping[str, int]) -> bool:
 
 def _sets(gives: tuple[tuple[str, str], ...], parameters: Any) -> list[dict[str, Any]]:
     """The values by column, once for each set of parameters."""
-    several = parameters if isinstance(parameters, list) else [parameters]
+    is_several = isinstance(parameters, list) and all(isinstance(each, tuple | list | dict) for each in parameters)
+    several = parameters if is_several else [parameters]
     return [{column: _value(token, each) for column, token in gives} for each in several[:_SETS]]
 
 

@@ -22,7 +22,7 @@ _STANDS_FOR_VALUE = r"(?:\$\d+|%\(\w+\)s|:\w+|\d+|'[^']{0,200}')"
 _GIVES = re.compile(r"\s*insert\s+into\s+[\w.\"]+\s*\(([^()]+)\)\s*values\s*\(", re.IGNORECASE)
 _SETS = re.compile(rf"(?:\bset|,)\s+\"?(\w+)\"?\s*=\s*({_STANDS_FOR_VALUE})", re.IGNORECASE)
 _VALUE = re.compile(rf"\s*({_STANDS_FOR_VALUE})?[^,()]*(?:\([^()]*\)[^,()]*)*([,)])")
-_ASKS = re.compile(rf"(?<!\w)\"?((?:\w+_)?(?:id|pk|number|no))\"?\s*=\s*({_STANDS_FOR_VALUE})", re.IGNORECASE)
+_ASKS = re.compile(rf"(?<!\w)\"?((?:\w+_)?(?:id|pk|no))\"?\s*=\s*({_STANDS_FOR_VALUE})", re.IGNORECASE)
 _LOCKS = re.compile(r"^\s*(update|delete|insert|lock|truncate)\b|\bfor\s+(no\s+key\s+)?(update|share)\b", re.IGNORECASE)
 _UPDATES = re.compile(r"\s*update\b", re.IGNORECASE)
 _WHERE = re.compile(r"\bwhere\b", re.IGNORECASE)
@@ -63,6 +63,7 @@ def takes_locks(sql: str) -> bool:
 
 
 def _read(sql: str) -> Sql:
+    numbered = _numbered(sql)
     transaction, changed = _TRANSACTION.match(sql), _WRITES.match(sql)
     return Sql(
         ends_or_begins=transaction[1].lower() if transaction else "",
@@ -70,9 +71,18 @@ def _read(sql: str) -> Sql:
         defines=bool(_DEFINES.match(sql)),
         dated=tuple(table.lower() for table in _MADE.findall(sql)) if tells_the_time(sql) else (),
         ends_backends=bool(_ENDS_BACKENDS.search(sql)),
-        gives=tuple(_gives(sql)),
-        asks=tuple((name.lower(), _bare(token)) for name, token in _ASKS.findall(_condition(sql))),
+        gives=tuple(_gives(numbered)),
+        asks=tuple((name.lower(), _bare(token)) for name, token in _ASKS.findall(_condition(numbered))),
     )
+
+
+def _numbered(sql: str) -> str:
+    """The text with placeholders that have no name or number as `$1`, `$2` and so on."""
+    mark = "%s" if "%s" in sql else "?"
+    if "$" in sql or mark not in sql:
+        return sql
+    first, *others = sql.split(mark)
+    return first + "".join(f"${number}{text}" for number, text in enumerate(others, 1))
 
 
 def _gives(sql: str) -> Iterator[tuple[str, str]]:
