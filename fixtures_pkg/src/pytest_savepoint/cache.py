@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["cache_directory"]
+__all__ = ["cache_directory", "password_file"]
 
 
 def cache_directory(environ: Mapping[str, str]) -> Path:
@@ -14,3 +14,8 @@ def cache_directory(environ: Mapping[str, str]) -> Path:
         return Path(environ["SAVEPOINT_CACHE"]).absolute()
     home = environ.get("XDG_CACHE_HOME")
     return (Path(home) if home else Path.home() / ".cache") / "savepoint"
+
+
+def password_file(cache: Path) -> Path:
+    """The file in which psql finds the passwords of kept databases."""
+    return cache / "kept.pgpass"

@@ -5,10 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pytest_savepoint.address import Address
-from pytest_savepoint.background import Background
-from pytest_savepoint.databases.kept import password_file
-from pytest_savepoint.databases.owned import MOST_KEPT, drop_dead_runs, drop_idle_templates
-from pytest_savepoint.databases.session import session
+from pytest_savepoint.cache import password_file
 from pytest_savepoint.servers.given import UrlProvider
 from pytest_savepoint.servers.leftovers import living_servers, remove_idle_containers, remove_idle_servers
 from pytest_savepoint.settings import Settings
@@ -37,12 +34,17 @@ def clean(settings: Settings, *, cache: Path, kept: bool = False) -> list[str]:
 
 
 def _drop_idle_databases(address: Address, *, kept: bool) -> list[str]:
+    from pytest_savepoint.background import Background  # noqa: PLC0415 - only where a server runs
+
     with Background() as background:
         names = background.call(_drop(address, kept=kept))
     return [f"database {name} at {address.shown()}" for name in names]
 
 
 async def _drop(address: Address, *, kept: bool) -> list[str]:
+    from pytest_savepoint.databases.owned import MOST_KEPT, drop_dead_runs, drop_idle_templates  # noqa: PLC0415
+    from pytest_savepoint.databases.session import session  # noqa: PLC0415
+
     async with session(address) as connection:
         dead = await drop_dead_runs(connection, keep=0 if kept else MOST_KEPT)
         return [*dead, *await drop_idle_templates(connection, keep=0)]

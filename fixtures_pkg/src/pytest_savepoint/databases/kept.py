@@ -13,6 +13,7 @@ import asyncpg
 
 from pytest_savepoint.address import Address
 from pytest_savepoint.background import Background
+from pytest_savepoint.cache import password_file
 from pytest_savepoint.databases.names import mark_of, quoted, quoted_text, run_of
 from pytest_savepoint.databases.owned import owned_databases
 from pytest_savepoint.databases.session import Connection, session
@@ -20,7 +21,7 @@ from pytest_savepoint.secret import Secret
 from pytest_savepoint.servers.binaries import client_program
 from pytest_savepoint.servers.protocol import Server
 
-__all__ = ["KeptDatabase", "give_back", "has_room", "keep", "password_file"]
+__all__ = ["KeptDatabase", "give_back", "has_room", "keep"]
 
 _MOST_OF_A_RUN = 10
 
@@ -44,11 +45,6 @@ class KeptDatabase:
             _add_password(password_file(cache), address, name)
             command = ["env", f"PGPASSFILE={password_file(cache)}", *command]
         return cls(name, url, shlex.join(command))
-
-
-def password_file(cache: Path) -> Path:
-    """The file in which psql finds the passwords of kept databases."""
-    return cache / "kept.pgpass"
 
 
 def _add_password(path: Path, address: Address, name: str) -> None:

@@ -6,13 +6,9 @@ import ipaddress
 from dataclasses import dataclass
 from urllib.parse import parse_qs, unquote, urlsplit
 
-import asyncpg
-
 from pytest_savepoint.address import MAINTENANCE_DATABASE, Address
-from pytest_savepoint.background import Background
 from pytest_savepoint.errors import GuardError, ServerError
 from pytest_savepoint.secret import Secret
-from pytest_savepoint.servers.pooler import refuse_useless_pooler
 from pytest_savepoint.servers.readiness import NotReadyError, version_when_ready
 from pytest_savepoint.settings import Settings
 
@@ -62,6 +58,11 @@ class UrlProvider:
                 f"The server of server-url at {address.shown()} is of no use: {address.scrub(str(error))}.\n"
                 "Check host, port, user and password in SAVEPOINT_SERVER_URL; set server-timeout for a slow server."
             ) from error
+        import asyncpg  # noqa: PLC0415 - only where a server is given
+
+        from pytest_savepoint.background import Background  # noqa: PLC0415
+        from pytest_savepoint.servers.pooler import refuse_useless_pooler  # noqa: PLC0415
+
         with Background() as background:
             try:
                 background.call(refuse_useless_pooler(address))
@@ -89,6 +90,8 @@ class UrlProvider:
 
 
 async def _refuse_weak_role(address: Address) -> None:
+    import asyncpg  # noqa: PLC0415
+
     connection = await asyncpg.connect(**address.connect_arguments(MAINTENANCE_DATABASE))
     try:
         may_create = await connection.fetchval(
