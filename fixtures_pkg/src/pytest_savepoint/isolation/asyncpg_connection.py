@@ -212,7 +212,8 @@ class SharedConnection:
             self._give_back()
             return
         try:
-            wire.execute_now("ROLLBACK")
+            if wire.is_in_transaction:
+                wire.execute_now("ROLLBACK")
         except OSError:
             self.drop_own()
 
@@ -244,15 +245,30 @@ class SharedConnection:
 
     def terminate(self) -> None:
         self._closed = True
-        self.abandon()
+        self._abandon_in_sandbox()
         self._give_back()
 
     def abandon(self) -> bool:
-        """Give up the transaction without a word to the server; tell whether that can be done and goes on being open."""
+        """Give up the transaction without an event loop; tell whether that could be done, so that it goes on being open."""
+        self._abandon_in_sandbox()
+        wire = self._own_wire
+        if self._own_transaction is None or wire is None:
+            return True
+        if self._own_operations or not wire.is_open:
+            return False
+        # asyncpg's connection object goes, because it remembers the transaction.
+        wire.detach()
+        try:
+            wire.execute_now("ROLLBACK")
+        except OSError:
+            return False
+        self._own_transaction = None
+        return True
+
+    def _abandon_in_sandbox(self) -> None:
         transaction, self._transaction = self._transaction, None
         if transaction is not None and self._epoch == self._sandbox.epoch:
             self._sandbox.abandon(transaction)
-        return self._own_transaction is None
 
 
 class _SharedTransaction:

@@ -106,6 +106,8 @@ class AsyncpgWire:
         self._statements: dict[str, Any] = {}
         self._prepared: dict[str, Any] = {}  # what asyncpg knows of each statement on the server, for every loop
         self._outdated = False
+        self._was_in_transaction = False
+        """When it left its last loop, and after what was run with no loop at all."""
         self._ahead = Ahead()
         self.heard: list[str] = []
 
@@ -138,7 +140,9 @@ class AsyncpgWire:
     @property
     def is_in_transaction(self) -> bool:
         """As the server said with its last answer, which what is still unsent may follow."""
-        return self._ahead.waits or (self._connection is not None and self._connection._protocol.is_in_transaction())
+        if self._connection is None:
+            return self._was_in_transaction
+        return self._ahead.waits or self._connection._protocol.is_in_transaction()
 
     @property
     def present(self) -> asyncpg.Connection | None:
@@ -238,6 +242,8 @@ class AsyncpgWire:
         if self._connection is not None and len(self._connection._stmt_cache):
             # Statements of asyncpg's own, which nobody would close.
             self._outdated = True
+        if self._connection is not None:
+            self._was_in_transaction = self._connection._protocol.is_in_transaction()
         self._statements.clear()
         self.loop = self._transport = self._connection = None
 
@@ -269,6 +275,7 @@ class AsyncpgWire:
             while len(buffer) >= 5 and len(buffer) > struct.unpack_from("!i", buffer, 1)[0]:
                 end = struct.unpack_from("!i", buffer, 1)[0] + 1
                 if buffer[:1] == b"Z":
+                    self._was_in_transaction = buffer[5:6] != b"I"
                     return succeeded
                 if buffer[:1] == b"A":
                     channel, payload, _ = bytes(buffer[9:end]).decode().split("\0")
