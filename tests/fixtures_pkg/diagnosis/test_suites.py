@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 # Each of them is a whole run of pytest, which takes seconds.
@@ -51,3 +53,101 @@ def test_what_changed_meanwhile_is_told_of_a_serialization_failure(diagnose_suit
     suite = diagnose_suite("records/sick", "-k", "shift or doctor or call")
     evidence = [each["evidence"][0] for each in suite.findings if each["code"] == "SP604"]
     assert [line.startswith("in between: update shift") for line in evidence] == [True], suite.output
+
+
+WEATHER = """
+import asyncio
+import random
+
+PATIENCE = 0.02
+
+
+async def measure():
+    await asyncio.sleep(random.uniform(0.2, 0.3))
+    return "sunny"
+
+
+async def forecast():
+    try:
+        async with asyncio.timeout(PATIENCE):  # SP609
+            return await measure()
+    except TimeoutError:
+        return None
+
+
+async def listen(bell):
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await bell.wait() and await measure()
+    except TimeoutError:
+        return None
+
+
+async def test_forecast():
+    assert await forecast() == "sunny"
+
+
+async def test_bell_that_nobody_rings():
+    assert await listen(asyncio.Event()) == "sunny"
+
+
+async def test_forecast_that_may_be_missing():
+    assert await forecast() in ("sunny", None)
+    assert await measure() == "rainy"
+"""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio.timeout() is there since Python 3.11")
+def test_deadline_that_the_code_catches_is_named_where_it_ended_work_that_the_test_misses(diagnose_suite):
+    suite = diagnose_suite({"test_weather.py": WEATHER, "pytest.ini": "[pytest]\nasyncio_mode = auto\n"})
+    assert suite.pointed_at == suite.marked, suite.output
+    assert [found["tests"] for found in suite.findings] == [["test_weather.py::test_forecast"]]
+
+
+GUESTS = """
+import os
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+engine = create_async_engine(os.environ["DATABASE_URL"], poolclass=NullPool)
+app = FastAPI()
+
+
+@app.post("/guests/{name}")
+async def welcome(name: str):
+    async with engine.begin() as connection:
+        await connection.execute(text("insert into guest values (:name)"), {"name": name})
+
+
+@pytest.fixture
+async def client():
+    async with engine.begin() as connection:
+        await connection.execute(text("create table if not exists guest (name text)"))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://house") as client:
+        yield client
+
+
+async def count():
+    async with engine.connect() as connection:
+        return await connection.scalar(text("select count(*) from guest"))
+
+
+async def test_guest_is_welcomed(client):
+    await client.post("/guests/ann")  # SP507
+
+
+async def test_house_is_empty(client):
+    assert await count() == 0
+"""
+
+
+def test_row_committed_through_an_application_is_named_at_the_request_of_the_test(diagnose_suite):
+    suite = diagnose_suite(
+        {"test_guests.py": GUESTS, "pytest.ini": "[pytest]\nasyncio_mode = auto\n"}, "-p", "no:randomly"
+    )
+    assert suite.pointed_at == suite.marked, suite.output

@@ -36,7 +36,6 @@ _DRAWS = r"\b(random|secrets|rng|faker|fake|_random|randint|randrange|choice|cho
 _LONG = 7
 _SHORT = 1.0
 _KEY = re.compile(r"\)=\((.*?)\)")
-_WAITS_FOR_SIGNAL = ("asyncio/locks.py", "asyncio/queues.py", "asyncio/futures.py", "asyncio/base_futures.py")
 
 
 def _sequence(record: Record) -> Iterator[Finding]:
@@ -256,13 +255,12 @@ def _draw(failure: Fact) -> tuple[Culprit, str] | None:
 def _timeout_race(record: Record) -> Iterator[Finding]:
     """A short deadline ended work that was going on, not waiting for somebody."""
     for failure in record.failures:
-        if not timed_out(failure):
+        if not failure["reached"]["draws"] and not failure["statements"]:
             continue
-        found = _deadline(failure)
-        work = _interrupted(failure) if failure["reached"]["draws"] or failure["statements"] else None
-        if found is None or work is None:
+        found = _seen_to_expire(record, failure) or _read_from_source(failure)
+        if found is None:
             continue
-        site, line, seconds = found
+        site, line, seconds, work = found
         yield finding(
             "time.timeout_race",
             tests=[failure["test"]],
@@ -273,6 +271,33 @@ def _timeout_race(record: Record) -> Iterator[Finding]:
             confidence=0.85,
             evidence=[f"deadline {seconds:g} s at {site['path']}:{line}", f"interrupted at {place(work)}"],
         )
+
+
+def _seen_to_expire(record: Record, failure: Fact) -> tuple[Fact, int, float, Fact] | None:
+    """The latest short deadline that ended work in a test which ran out of time, or which got nothing for it."""
+    if not timed_out(failure) and not _got_none(failure):
+        return None
+    for fact in reversed(list(record.during("expired", failure))):
+        site, work = fact["site"], fact["work"]
+        if fact["seconds"] > _SHORT or fact["when"] != failure["when"] or work is None:
+            continue
+        if _works(fact["innermost"]) and enclosing(work["function"], work["line"], ast.While) is None:
+            return site, site["line"], fact["seconds"], work
+    return None
+
+
+def _got_none(failure: Fact) -> bool:
+    """Whether a test found None where it expected something."""
+    comparison, error = failure["comparison"], failure["exceptions"][0]
+    if asserted(failure):
+        return comparison is not None and "NoneType" in (comparison["left"], comparison["right"])
+    return error["type"] in ("AttributeError", "TypeError") and "NoneType" in error["message"]
+
+
+def _read_from_source(failure: Fact) -> tuple[Fact, int, float, Fact] | None:
+    """The deadline as it is written down, where nobody could see it expire."""
+    found, work = (_deadline(failure), _interrupted(failure)) if timed_out(failure) else (None, None)
+    return (*found, work) if found is not None and work is not None else None
 
 
 def _deadline(failure: Fact) -> tuple[Fact, int, float] | None:
@@ -313,15 +338,19 @@ def _seconds(node: ast.AST) -> float | None:
     return None
 
 
+def _works(innermost: Fact) -> bool:
+    """Whether who was suspended in this function was at work, and did not wait for somebody's signal."""
+    path = innermost["path"]
+    if path.endswith("asyncio/tasks.py"):
+        return bool(innermost["name"] == "sleep")
+    return "/asyncio/" not in path and not path.startswith("asyncio/")
+
+
 def _interrupted(failure: Fact) -> Fact | None:
     """Where the cancelled work was, when it was at work."""
     for error in failure["exceptions"]:
         origin = error["raised_in"]
-        if error["type"] != "CancelledError" or origin is None or origin["path"].endswith(_WAITS_FOR_SIGNAL):
-            continue
-        working = origin["path"].endswith("asyncio/tasks.py") and origin["name"] == "sleep"
-        working = working or not ("/asyncio/" in origin["path"] or origin["path"].startswith("asyncio/"))
-        if working and error["sites"]:
+        if error["type"] == "CancelledError" and origin is not None and _works(origin) and error["sites"]:
             site: Fact = error["sites"][-1]
             polls = enclosing(error["function"], site["line"], ast.While) is not None
             return None if polls else site

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from pytest_savepoint.diagnosis.finding import Finding, finding
+from pytest_savepoint.diagnosis.finding import Culprit, Finding, finding
 from pytest_savepoint.diagnosis.record import Fact, Record, asserted, at_fixture, at_site, line_with, overturned, place
 from pytest_savepoint.diagnosis.sessions import SESSION_MADE
 
@@ -224,7 +224,7 @@ def _rows_leaked(record: Record) -> Iterator[Finding]:
         yield finding(
             "state.rows_leaked",
             tests=[failure["test"]],
-            culprit=at_fixture(fixture, SESSION_MADE) if fixture else at_site(write["site"]),
+            culprit=at_fixture(fixture, SESSION_MADE) if fixture else _written_by(write),
             explanation=f"{write['test']} committed rows to {write['table']} at {place(write['site'])}, and nobody removed them. "
             f"{failure['test']} reads all of {write['table']} and finds them.",
             fix="Undo each test: bind the session to an outer transaction "
@@ -254,7 +254,7 @@ def _key_leaked(record: Record) -> Iterator[Finding]:
         yield finding(
             "state.rows_leaked",
             tests=[failure["test"]],
-            culprit=at_fixture(fixture, SESSION_MADE) if fixture else at_site(met["site"]),
+            culprit=at_fixture(fixture, SESSION_MADE) if fixture else _written_by(met),
             explanation=f"{met['test']} committed a row to {rivals['table']} at {place(met['site'])}, and nobody removed it. "
             f"{failure['test']} makes one with the same {column} and is refused.",
             fix="Undo each test: bind the session to an outer transaction "
@@ -262,6 +262,12 @@ def _key_leaked(record: Record) -> Iterator[Finding]:
             confidence=0.92,
             evidence=[f"the same {column} of {rivals['table']} was given in {met['test']} and in {failure['test']}"],
         )
+
+
+def _written_by(write: Fact) -> Culprit | None:
+    """The line of the test that made somebody write, such as its request; the application only did as it was told."""
+    file = write["test"].partition("::")[0]
+    return at_site(next((each for each in reversed(write["stack"]) if each["path"] == file), write["site"]))
 
 
 def _cleared(failure: Fact) -> bool:

@@ -203,14 +203,12 @@ def _refused_in_validation(record: Record, failure: Fact) -> Fact | None:
 
 def _expired_by_commit(failure: Fact, refused: Fact) -> bool:
     """Whether the session had used the table before a commit that came before the refused query."""
-    tables, used, committed = tables_of(refused["sql"]), set[str](), set[str]()
-    for each in failure["statements"]:
-        if each["connection"] != refused["connection"]:
-            continue
-        used |= tables_of(each["sql"])
-        if each["sql"].strip().upper() == "COMMIT":
-            committed |= used
-    return bool(tables & committed)
+    sent = [each for each in failure["statements"] if each["connection"] == refused["connection"]]
+    # Its transactions may be on several connections in turn.
+    own = [each for each in failure["statements"] if sent and each["session"] == sent[-1]["session"]]
+    ends = [number for number, each in enumerate(own) if each["sql"].strip().upper() == "COMMIT"]
+    used = {table for each in own[: ends[-1]] for table in tables_of(each["sql"])} if ends else set()
+    return bool(used & tables_of(refused["sql"]))
 
 
 def _lazy_response(failure: Fact, error: Fact) -> Finding | None:

@@ -184,15 +184,18 @@ def _lost_update(record: Record) -> Iterator[Finding]:
         for table, pairs in written.items():
             race = _overlapping(pairs)
             if race is not None:
+                read, update = race
+                # What a commit flushes is written nowhere else: the read is what can be changed.
+                flushed = any(_same(update["site"], each["site"]) for each in failure["statements"] if _commits(each))
                 yield finding(
                     "concurrency.lost_update",
                     tests=[failure["test"]],
-                    culprit=at_site(race["site"]),
-                    explanation=f"Two transactions read {table}, computed the new value in Python and wrote it at "
-                    f"{place(race['site'])}. Both had read the same value, so one update is lost.",
+                    culprit=at_site(read["site"] if flushed else update["site"]),
+                    explanation=f"Two transactions read {table} at {place(read['site'])}, computed the new value in Python and "
+                    f"wrote it at {place(update['site'])}. Both had read the same value, so one update is lost.",
                     fix="Compute in the statement (set n = n + 1), or read with SELECT ... FOR UPDATE.",
                     confidence=0.92,
-                    evidence=[race["sql"][:140], f"{len(pairs)} transactions read {table} before either wrote"],
+                    evidence=[update["sql"][:140], f"{len(pairs)} transactions read {table} before either wrote"],
                 )
 
 
@@ -200,12 +203,16 @@ def _computes(sql: str) -> bool:
     return bool(re.search(r"\b(\w+)\s*=\s*\(?\s*(?:\w+\.)?\1\b\s*[-+*/|]", sql))
 
 
-def _overlapping(pairs: list[tuple[Fact, Fact]]) -> Fact | None:
+def _commits(statement: Fact) -> bool:
+    return bool(statement["sql"].strip().upper().startswith("COMMIT"))
+
+
+def _overlapping(pairs: list[tuple[Fact, Fact]]) -> tuple[Fact, Fact] | None:
     for _, update in pairs:
         for other_read, other_update in pairs:
             apart = (other_update["connection"], other_update["task"]) != (update["connection"], update["task"])
             if apart and other_read["time"] < update["time"] < other_update["time"]:
-                return other_update
+                return other_read, other_update
     return None
 
 

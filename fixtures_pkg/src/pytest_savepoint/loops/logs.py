@@ -39,7 +39,7 @@ class Logs:
     def begin(self) -> None:
         """A test starts."""
         self._levels.clear()
-        self._handlers = logging.root.handlers[:]
+        self._handlers = _root_handlers()
 
     @harmless
     def end(self) -> None:
@@ -48,9 +48,10 @@ class Logs:
             level = _level(name)
             if level != before:
                 self._recorder.note("logging_level_leaked", logger=name, before=before, level=level, **changed)
-        if logging.root.handlers != self._handlers:
-            added = [type(each).__name__ for each in logging.root.handlers if each not in self._handlers]
-            removed = [type(each).__name__ for each in self._handlers if each not in logging.root.handlers]
+        handlers = _root_handlers()
+        if handlers != self._handlers:
+            added = [type(each).__name__ for each in handlers if each not in self._handlers]
+            removed = [type(each).__name__ for each in self._handlers if each not in handlers]
             self._recorder.note("root_handlers_leaked", added=added, removed=removed)
 
     def _watch_level(self, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -89,6 +90,11 @@ class Logs:
         if disabled:
             site = self._caller.site(frame)
             self.leaks.append(self._recorder.note("logging_disabled", loggers=disabled[:200], site=site))
+
+
+def _root_handlers() -> list[logging.Handler]:
+    """What is at the root without pytest's own, which come and go with each phase."""
+    return [each for each in logging.root.handlers if not type(each).__module__.startswith("_pytest.")]
 
 
 def _level(name: str) -> int:

@@ -31,6 +31,8 @@ _DRAWS = {
     "getrandbits",
     "uuid4",
     "token_hex",
+    "uniform",
+    "urandom",
 }
 
 

@@ -14,6 +14,7 @@ from pytest_savepoint.loops.blocking import Blocking
 from pytest_savepoint.loops.caches import Caches
 from pytest_savepoint.loops.checkouts import Checkouts
 from pytest_savepoint.loops.connections import Connections
+from pytest_savepoint.loops.deadlines import Deadlines
 from pytest_savepoint.loops.failures import Failures
 from pytest_savepoint.loops.frames import Caller, code_of
 from pytest_savepoint.loops.growth import Growth
@@ -61,6 +62,7 @@ class Watch:
         self.state = State(recorder, self.caller)
         self.logs = Logs(recorder, self.caller)
         self.seeds = Seeds(recorder, self.caller)
+        self.deadlines = Deadlines(recorder, self.caller)
         self.caches = Caches(recorder, self.caller)
         self.failures = Failures(
             caller=self.caller,
@@ -87,6 +89,7 @@ class Watch:
         self.statements.install(self._patches)
         self.logs.install(self._patches)
         self.seeds.install(self._patches)
+        self.deadlines.install(self._patches)
         self.threads.install(self._patches)
         self.blocking.install(self._patches)
         self.growth.start()

@@ -1,5 +1,7 @@
+import asyncio
+
 from acting import act_as
-from garden.beds import sow
+from garden.beds import praise, sow
 from garden.tickets import issue, valid
 from garden.web import language
 
@@ -28,6 +30,20 @@ async def test_two_plants(client):
 async def test_plant(client):
     await client.post("/plants", params={"name": "rose"})
     assert (await client.get("/plants/1")).json()["name"] == "rose"  # SP512
+
+
+async def test_praise(client):
+    arrived, both = [], asyncio.Event()
+
+    async def meet():
+        arrived.append(1)
+        if len(arrived) == 2:
+            both.set()
+        await both.wait()
+
+    number = (await client.post("/plants", params={"name": "rose"})).json()["id"]
+    await asyncio.gather(praise(number, meet), praise(number, meet))
+    assert (await client.get(f"/plants/{number}")).json()["name"] == "rose!!"
 
 
 async def test_seed(session):

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from acting import act_as
-from garden.beds import Shown, sow
+from garden.beds import Shown, praise, sow
 from garden.db import Plant, new_session
 from garden.tickets import issue, stamp, valid
 from garden.water import Spring
@@ -43,6 +43,12 @@ async def test_plant_has_no_color_fails(client):
 async def test_plant_far_away_fails(client):
     await client.post("/plants", params={"name": "rose"})
     assert (await client.get("/plants/4711")).json()["name"] == "rose"
+
+
+async def test_praise_goes_too_far_fails(client):
+    number = (await client.post("/plants", params={"name": "rose"})).json()["id"]
+    await asyncio.gather(praise(number), praise(number))
+    assert (await client.get(f"/plants/{number}")).json()["name"] == "rose!!!"
 
 
 async def test_seed_has_another_name_fails(session):

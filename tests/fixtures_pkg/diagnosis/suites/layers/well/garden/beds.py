@@ -1,6 +1,8 @@
+import asyncio
+
 from pydantic import BaseModel, ConfigDict
 
-from garden.db import Plant
+from garden.db import Plant, new_session
 
 
 class Shown(BaseModel):
@@ -15,3 +17,13 @@ async def sow(session, name):
     await session.commit()
     await session.refresh(plant)
     return Shown.model_validate(plant)
+
+
+async def praise(number):
+    async with new_session() as session:
+        plant = await session.get(Plant, number, with_for_update=True)
+        await asyncio.sleep(0.05)
+        if "!" * 9 in plant.name:
+            return
+        plant.name = f"{plant.name}!"
+        await session.commit()
