@@ -52,7 +52,6 @@ def read(request: dict[str, Any]) -> dict[str, Any]:
     # Workers whose controller was killed, and subprocesses that ended late, are not combined yet.
     measured.combine()
     measured.save()
-    share_analyses(measured)
     measured.xml_report(outfile=request["xml"], ignore_errors=True)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "coverage.json")
@@ -71,29 +70,6 @@ def read(request: dict[str, Any]) -> dict[str, Any]:
         "fail_under": measured.get_option("report:fail_under") or None,
         **contexts(measured.get_data()),
     }
-
-
-def share_analyses(measured: Any) -> None:
-    """Let both reports use one analysis of each file, which is most of what they do.
-
-    The name is private, and its parameters have changed: whatever it is given is handed on, and what is not a file's
-    reporter is analysed each time.
-    """
-    analyze = getattr(measured, "_analyze", None)
-    if analyze is None:
-        return
-    known: dict[str, Any] = {}
-
-    def analyze_once(*given: Any, **named: Any) -> Any:
-        reporters = [each for each in (*given, *named.values()) if hasattr(each, "filename")]
-        if len(reporters) != 1:
-            return analyze(*given, **named)
-        name = reporters[0].filename
-        if name not in known:
-            known[name] = analyze(*given, **named)
-        return known[name]
-
-    measured._analyze = analyze_once  # noqa: SLF001
 
 
 def contexts(data: Any) -> dict[str, Any]:
