@@ -128,6 +128,7 @@ def test_without_a_server_the_python_that_was_wanted_is_started(tmp_path):
 
 def test_nothing_of_a_run_is_left_when_its_workers_are_gone(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(workers, "PATIENCE", 60.0)  # to start Python may take a loaded machine more than is waited for
     run = ForkedWorkers([])
     server = next(each for each in psutil.Process().children() if "server.py" in " ".join(each.cmdline()))
     begun = time.monotonic()
