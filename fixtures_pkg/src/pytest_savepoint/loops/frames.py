@@ -69,12 +69,13 @@ class Caller:
 
     def owns(self, filename: str) -> bool:
         """Whether a source file is the caller's and not a library's, pytest's or ours."""
-        owned = self._known.get(filename)
-        if owned is None:
+        try:
+            return bool(self._known[filename])
+        except KeyError:
             owned = self._decide(filename)
             # A walk passes over the files with False without another look, and has to notice where pytest begins.
             self._known[filename] = None if filename.endswith(_PYTESTS_RUNNER) else owned
-        return owned
+            return owned
 
     def _decide(self, filename: str) -> bool:
         if filename.startswith("<") or not filename.endswith(".py"):
