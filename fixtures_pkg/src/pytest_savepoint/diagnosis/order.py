@@ -220,15 +220,11 @@ def _rows_leaked(record: Record) -> Iterator[Finding]:
         if not left or _cleared(failure) or _emptied(failure, left[-1]):
             continue
         write = left[-1]
-        fixture = _session_fixture(failure)
-        yield finding(
-            "state.rows_leaked",
-            tests=[failure["test"]],
-            culprit=at_fixture(fixture, SESSION_MADE) if fixture else _written_by(write),
+        yield _left_behind(
+            failure,
+            write,
             explanation=f"{write['test']} committed rows to {write['table']} at {place(write['site'])}, and nobody removed them. "
             f"{failure['test']} reads all of {write['table']} and finds them.",
-            fix="Undo each test: bind the session to an outer transaction "
-            '(join_transaction_mode="create_savepoint") that the fixture rolls back, or delete the rows in its teardown.',
             confidence=0.8,
             evidence=[f"insert into {write['table']} committed in {write['test']}", f"read by: {last['sql'][:120]}"],
         )
@@ -249,19 +245,30 @@ def _key_leaked(record: Record) -> Iterator[Finding]:
             continue
         if _cleared(failure) or _emptied(failure, {"table": rivals["table"], "time": met["time"]}):
             continue
-        fixture = _session_fixture(failure)
         column = ", ".join(rivals["columns"])
-        yield finding(
-            "state.rows_leaked",
-            tests=[failure["test"]],
-            culprit=at_fixture(fixture, SESSION_MADE) if fixture else _written_by(met),
+        yield _left_behind(
+            failure,
+            met,
             explanation=f"{met['test']} committed a row to {rivals['table']} at {place(met['site'])}, and nobody removed it. "
             f"{failure['test']} makes one with the same {column} and is refused.",
-            fix="Undo each test: bind the session to an outer transaction "
-            '(join_transaction_mode="create_savepoint") that the fixture rolls back, or delete the rows in its teardown.',
             confidence=0.92,
             evidence=[f"the same {column} of {rivals['table']} was given in {met['test']} and in {failure['test']}"],
         )
+
+
+def _left_behind(failure: Fact, write: Fact, *, explanation: str, confidence: float, evidence: list[str]) -> Finding:
+    """A test that failed because of what another one's write left in the database."""
+    fixture = _session_fixture(failure)
+    return finding(
+        "state.rows_leaked",
+        tests=[failure["test"]],
+        culprit=at_fixture(fixture, SESSION_MADE) if fixture else _written_by(write),
+        explanation=explanation,
+        fix="Undo each test: bind the session to an outer transaction "
+        '(join_transaction_mode="create_savepoint") that the fixture rolls back, or delete the rows in its teardown.',
+        confidence=confidence,
+        evidence=evidence,
+    )
 
 
 def _written_by(write: Fact) -> Culprit | None:
