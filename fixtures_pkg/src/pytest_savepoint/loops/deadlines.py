@@ -12,11 +12,12 @@ from typing import Any
 from pytest_savepoint.evidence import Fact, Recorder
 from pytest_savepoint.loops.frames import Caller, site_of
 from pytest_savepoint.loops.patches import Patches, harmless
+from pytest_savepoint.loops.tasks import suspended
 
 __all__ = ["Deadlines"]
 
 _WAIT_FOR = "wait_for"
-_DEEPEST = 40
+_DEEPEST = 20
 
 
 class Deadlines:
@@ -60,7 +61,7 @@ class Deadlines:
         if timeout not in self._entered:
             return
         site, seconds = self._entered[timeout]
-        frames = list(_suspended(timeout._task))  # noqa: SLF001 # no public way
+        frames = list(_waiting(timeout._task))  # noqa: SLF001 # no public way
         own = [frame for frame in frames if self._caller.owns(frame.f_code.co_filename)]
         self._recorder.note(
             "expired",
@@ -74,17 +75,9 @@ class Deadlines:
         return site_of(frame.f_code, frame.f_lineno, self._caller.path(frame.f_code.co_filename))
 
 
-def _suspended(task: Any) -> Iterator[FrameType]:
-    """The frames in which a task is suspended, outermost first, and those of a task that it waits for."""
-    awaited = task.get_coro()
+def _waiting(task: Any) -> Iterator[FrameType]:
+    """The frames in which a task is suspended, outermost first, and those of the tasks that it waits for."""
     for _ in range(_DEEPEST):
-        frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "ag_frame", None)
-        if frame is not None:
-            yield frame
-        awaited = getattr(awaited, "cr_await", None)
-        if frame is None or awaited is None:
-            return
-        if not hasattr(awaited, "cr_frame"):
-            waiter = getattr(task, "_fut_waiter", None)
-            task = waiter if isinstance(waiter, asyncio.Task) else None
-            awaited = task.get_coro() if task is not None else None
+        if isinstance(task, asyncio.Task):
+            yield from suspended(task)
+            task = getattr(task, "_fut_waiter", None)

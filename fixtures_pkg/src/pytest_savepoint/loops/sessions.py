@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from pytest_savepoint.evidence import Fact, Recorder
 from pytest_savepoint.loops.frames import Caller
 from pytest_savepoint.loops.patches import Patches, harmless
-from pytest_savepoint.loops.tasks import Tasks
+from pytest_savepoint.loops.tasks import Tasks, suspended
 
 __all__ = ["Sessions"]
 
@@ -52,8 +52,7 @@ class Sessions:
 
     def _in_hand(self, session: Session) -> Iterator[Fact]:
         for task, made in self._tasks.unfinished():
-            frames = _suspended(task)
-            if any(each is session for frame in frames for each in _sessions_in(frame)):
+            if any(each is session for frame in suspended(task) for each in _sessions_in(frame)):
                 yield made
 
     def _watch(self, original: Callable[..., None]) -> Callable[..., None]:
@@ -85,13 +84,3 @@ def _sessions_in(frame: Any) -> Iterator[Session]:
         session = getattr(value, "sync_session", value) if type(value).__module__.startswith("sqlalchemy.") else value
         if isinstance(session, Session):
             yield session
-
-
-def _suspended(task: Any) -> Iterator[Any]:
-    """The frames in which a task waits, outermost first."""
-    awaited = task.get_coro()
-    while awaited is not None:
-        frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "ag_frame", None)
-        if frame is not None:
-            yield frame
-        awaited = getattr(awaited, "cr_await", None)

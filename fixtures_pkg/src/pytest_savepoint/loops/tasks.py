@@ -8,7 +8,8 @@ import re
 import sys
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 from pytest_savepoint.evidence import Fact, Recorder
@@ -16,9 +17,10 @@ from pytest_savepoint.loops.frames import Caller, site_of
 from pytest_savepoint.loops.makers import Loops
 from pytest_savepoint.loops.patches import Patches, harmless
 
-__all__ = ["Tasks", "current_task"]
+__all__ = ["Tasks", "current_task", "suspended"]
 
 _TELLS_CONTEXT = hasattr(asyncio.Task, "get_context")  # Python 3.12
+_WAITING_LINES = 8
 
 
 class Tasks:
@@ -136,13 +138,10 @@ class Tasks:
     def _waiting_at(self, task: Any) -> list[Fact]:
         """The caller's lines in which a pending task is suspended, outermost first."""
         sites: list[Fact] = []
-        awaited = None if task.done() else task.get_coro()
-        while awaited is not None and len(sites) < 8:
-            frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "ag_frame", None)
-            if frame is not None and self._caller.owns(frame.f_code.co_filename):
+        for frame in () if task.done() else suspended(task):
+            if self._caller.owns(frame.f_code.co_filename) and len(sites) < _WAITING_LINES:
                 site = site_of(frame.f_code, frame.f_lineno, self._caller.path(frame.f_code.co_filename))
                 sites.append({**site, "function": self._caller.function(frame.f_code)})
-            awaited = getattr(awaited, "cr_await", None)
         return sites
 
     def died(self) -> list[Fact]:
@@ -184,6 +183,16 @@ def _plain(context: contextvars.Context) -> dict[str, str]:
 
 def _loop_closed(task: Any) -> bool:
     return isinstance(task, asyncio.Task) and task.get_loop().is_closed()
+
+
+def suspended(task: Any) -> Iterator[FrameType]:
+    """The frames in which a task is suspended, outermost first."""
+    awaited = task.get_coro()
+    while awaited is not None:
+        frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "ag_frame", None)
+        if frame is not None:
+            yield frame
+        awaited = getattr(awaited, "cr_await", None)
 
 
 def current_task() -> Any:
