@@ -32,24 +32,14 @@ def read_command(arguments: Sequence[str]) -> tuple[Command, list[str]]:
     own, pytest_arguments = _split(arguments)
     own, faults = _without_unknown(own)
     options, surplus = _parser(own).parse_known_args(own)
+    said = vars(options)
     faults += [f"{each!r} is one argument too many; the project's folder is the only one." for each in surplus]
     if pytest_arguments and options.verb not in CALL_PYTEST:
         faults.append(f"arguments for pytest (after --) go to {', '.join(CALL_PYTEST)}, not to {options.verb}.")
-    command = Command(
-        verb=options.verb,
-        function=options.function,
-        project=Path(options.project).absolute(),
-        flags={setting.name: getattr(options, setting.name) for setting in SETTINGS},
-        pytest_arguments=pytest_arguments,
-        show_settings=options.show_settings,
-        shards=options.shards,
-        shard_seconds=options.shard_time,
-        budget=options.budget,
-        folders=tuple(options.folders),
-        artifact=options.artifact,
-        kept=options.kept,
-        form=options.format,
-    )
+    flags = {setting.name: said.pop(setting.name) for setting in SETTINGS if setting.name in said}
+    if "project" in said:  # not by `type`, which argparse also applies to the mark of what is not said
+        said["project"] = Path(said["project"]).absolute()
+    command = Command(flags=flags, pytest_arguments=pytest_arguments, **said)
     return command, faults
 
 
@@ -73,16 +63,18 @@ def _parser(arguments: Sequence[str]) -> _Parser:
     parser = _Parser(prog="savepoint", description="Test async Python on real PostgreSQL.", allow_abbrev=False)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for verb, summary in VERBS.items():
-        of_verb = verbs.add_parser(verb, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", allow_abbrev=False)
+        description = f"{summary[0].upper()}{summary[1:]}."
+        # What is not said stays away: `Command` has the defaults.
+        of_verb = verbs.add_parser(
+            verb, help=summary, description=description, allow_abbrev=False, argument_default=argparse.SUPPRESS
+        )
         if verb not in arguments:
             continue
-        of_verb.set_defaults(project=".", folders=(), shards=None, shard_time=SHARD_SECONDS, budget=BUDGET, artifact="", kept=False, format="")
         if verb == "merge":
             of_verb.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="the report folder of a shard")
         else:
-            of_verb.add_argument("project", nargs="?", default=".", metavar="PATH", help="the project's folder")
+            of_verb.add_argument("project", nargs="?", metavar="PATH", help="the project's folder")
         of_verb.add_argument("--show-settings", action="store_true", help="show every setting and its source; do nothing")
-        of_verb.set_defaults(function=verb)
         _add_own_options(verb, of_verb)
         if verb in CALL_PYTEST:
             of_verb.usage = f"savepoint {verb} [PATH] [OPTIONS] [-- PYTEST ARGUMENTS]"
@@ -102,15 +94,15 @@ def _add_own_options(verb: str, of_verb: argparse.ArgumentParser) -> None:
         add = of_verb.add_argument
         add("--shards", type=_shards, metavar="N|auto", help="how many; auto asks the history. Default: auto.")
         time_help = f"with auto, the seconds of testing that a shard may take. Default: {SHARD_SECONDS:.0f}."
-        add("--shard-time", type=_shard_time, metavar="SECONDS", help=time_help)
+        add("--shard-time", dest="shard_seconds", type=_shard_time, metavar="SECONDS", help=time_help)
     if verb == "post":
         artifact_help = "the name under which the tested run kept its report folder. Default: savepoint."
-        of_verb.add_argument("--artifact", default="savepoint", metavar="NAME", help=artifact_help)
+        of_verb.add_argument("--artifact", metavar="NAME", help=artifact_help)
     if verb == "clean":
         of_verb.add_argument("--kept", action="store_true", help="also the databases that keep-failed kept")
     if verb == "report":
         format_help = "print the last report in this form, and make no new one."
-        of_verb.add_argument("--format", choices=FORMATS, help=format_help)
+        of_verb.add_argument("--format", dest="form", choices=FORMATS, help=format_help)
     if verb == "flaky":
         budget_help = f"the time that all runs together may take, such as 10m. Default: {BUDGET:.0f}s."
         of_verb.add_argument("--budget", type=_budget, metavar="TIME", help=budget_help)

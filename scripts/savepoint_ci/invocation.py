@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +34,7 @@ class Invocation:
     """The seconds that `flaky` may take."""
     shard_seconds: float = 0.0
     """The time that a shard may take when the history says how many there are."""
-    folders: tuple[Path, ...] = ()
+    folders: Sequence[Path] = ()
     """The report folders that `merge` was given."""
     artifact: str = ""
     """The name under which the run that `post` comments for kept its report folder."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,7 +47,7 @@ class Command:
     shards: int | None = None
     shard_seconds: float = SHARD_SECONDS
     budget: float = BUDGET
-    folders: tuple[Path, ...] = ()
+    folders: Sequence[Path] = ()
     artifact: str = "savepoint"
     kept: bool = False
     form: str = ""
