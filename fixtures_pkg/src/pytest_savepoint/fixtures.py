@@ -81,10 +81,8 @@ def database(request: pytest.FixtureRequest) -> Database:
 @pytest.fixture
 def db_engine(request: pytest.FixtureRequest) -> AsyncEngine:
     """An engine on this worker's database; in a test it shares the one connection with the application's engines."""
-    database, stash = (
-        _worker(request).database,
-        request.config.stash,
-    )  # another fixture would cost as much as a savepoint
+    # Not by way of the fixture `database`: another fixture would cost as much as a savepoint.
+    database, stash = _worker(request).database, request.config.stash
     if _ENGINE not in stash or stash[_ENGINE].url.database != database.name:
         stash[_ENGINE] = create_async_engine(_with_driver(database.url))
     return stash[_ENGINE]

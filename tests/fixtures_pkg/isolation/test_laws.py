@@ -7,7 +7,7 @@ from pgbouncer import pgbouncer
 from pytest_savepoint.servers import start_server
 from pytest_savepoint.settings import read_settings
 
-LAWS = 36
+LAWS = 37
 ASYNCPG_LAWS = 2
 WAYS = {
     "a loop per test": ["-o", "asyncio_mode=auto"],

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import struct
 
-__all__ = ["Ahead", "message"]
+from pytest_savepoint.isolation.messages import HEADER, message, whole
+
+__all__ = ["Ahead"]
 
 # The kinds of the protocol's messages: told without being asked (notification, notice, parameter), error, ready.
 _UNASKED = b"ANS"
 _ERROR, _READY = b"E", b"Z"
-_HEADER = 5
 
 
 class Ahead:
@@ -50,12 +50,7 @@ class Ahead:
         """What is left of the server's bytes for the driver, which never asked for these answers."""
         self._unread += data
         rest = bytearray()
-        while len(self._unread) >= _HEADER:
-            end = struct.unpack_from("!i", self._unread, 1)[0] + 1
-            if len(self._unread) < end:
-                break
-            kind, answer = self._unread[:1], self._unread[:end]
-            del self._unread[:end]
+        for kind, answer in whole(self._unread):
             if kind in _UNASKED:
                 rest += answer
             elif kind == _ERROR:
@@ -85,11 +80,6 @@ class Ahead:
         return self._refused
 
 
-def message(kind: bytes, body: bytes) -> bytes:
-    """One message of PostgreSQL's protocol."""
-    return kind + struct.pack("!i", len(body) + 4) + body
-
-
-def _sqlstate(error: bytearray) -> str:
-    fields = bytes(error[_HEADER:]).split(b"\0")
+def _sqlstate(error: bytes) -> str:
+    fields = error[HEADER:].split(b"\0")
     return next((field[1:].decode() for field in fields if field[:1] == b"C"), "unknown")

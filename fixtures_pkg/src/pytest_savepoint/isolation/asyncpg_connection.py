@@ -7,12 +7,12 @@ a server connection of its own, which is handed from loop to loop like the one o
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import asyncpg
 
+from pytest_savepoint.isolation.asyncpg_own import OwnConnection
 from pytest_savepoint.isolation.asyncpg_statement import SharedStatement
 from pytest_savepoint.isolation.asyncpg_wire import AsyncpgWire
 from pytest_savepoint.isolation.asyncpg_wires import IdleWires
@@ -49,14 +49,10 @@ class SharedConnection:
         :param wires: where it gets a connection of its own and gives it back.
         """
         self._sandbox = sandbox
-        self._arguments = arguments
-        self._wires = wires
         self._transaction: Transaction | None = None
         self._epoch = -1
-        self._own_wire: AsyncpgWire | None = None
-        self._own_transaction: asyncpg.transaction.Transaction | None = None
-        self._own_operations = 0
         self._codecs: list[dict[str, Any]] = []
+        self._own = OwnConnection(arguments, wires, self._codecs)
         self._codecs_given_to: AsyncpgWire | None = None
         self._settings = _set_locally(arguments.get("server_settings") or {})
         self._settings_epoch = -1
@@ -70,7 +66,7 @@ class SharedConnection:
         return _SharedTransaction(self, isolation, readonly, deferrable)
 
     def is_in_transaction(self) -> bool:
-        return self._transaction is not None or self._own_transaction is not None
+        return self._transaction is not None or self._own.transaction is not None
 
     # -- statements ------------------------------------------------------------------------------------------------
 
@@ -113,26 +109,26 @@ class SharedConnection:
         if name in _LISTENING:
 
             async def listen(*args: Any, **options: Any) -> Any:
-                return await getattr(await self._own_connection(), name)(*args, **options)
+                return await getattr(await self._own.connection(), name)(*args, **options)
 
             return listen
-        if self._own_wire is not None and self._own_wire.present is not None and not self._in_sandbox:
-            return getattr(self._own_wire.present, name)
+        if not self._in_sandbox and self._own.wire is not None and self._own.wire.present is not None:
+            return getattr(self._own.wire.present, name)
         raise AttributeError(name)
 
     @property
     def _wire(self) -> AsyncpgWire:
-        wire = self._sandbox.wire if self._in_sandbox else self._own_wire
+        wire = self._sandbox.wire if self._in_sandbox else self._own.wire
         assert isinstance(wire, AsyncpgWire), "an operation is under way, so its wire is open"
         return wire
 
     @property
     def _in_sandbox(self) -> bool:
-        return self._sandbox.test is not None and self._own_transaction is None
+        return self._sandbox.test is not None and self._own.transaction is None
 
     async def _run(self, query: str, operation: Callable[[Any], Awaitable[Any]]) -> Any:
         if not self._in_sandbox:
-            return await self._run_for_real(query, operation)
+            return await self._own.run(operation, defines=classify(query).defines)
         if self._closed:
             raise asyncpg.InterfaceError("connection is closed")
         operation = self._after_preparation(operation)
@@ -178,92 +174,33 @@ class SharedConnection:
         if transaction is not None and self._epoch == self._sandbox.epoch:
             await end(transaction)
 
-    # -- where commits are real ------------------------------------------------------------------------------------
-
-    async def _run_for_real(self, query: str, operation: Callable[[Any], Awaitable[Any]]) -> Any:
-        connection = await self._own_connection()
-        self._own_operations += 1
-        try:
-            return await operation(connection)
-        except asyncpg.InvalidCachedStatementError:
-            self._wire.forget_statements()
-            raise
-        finally:
-            self._own_operations -= 1
-            if self._own_wire is not None and classify(query).defines:
-                self._own_wire.forget_statements()
-
-    async def _own_connection(self) -> asyncpg.Connection:
-        wire = self._own_wire
-        if wire is None or not wire.is_open:
-            wire = self._own_wire = await self._wires.take(self._arguments)
-            connection = await wire.connection(in_transaction=False)
-            for codec in self._codecs:
-                await wire.set_type_codec(connection, codec)
-        return await wire.connection(in_transaction=False)
-
-    def settle(self) -> None:
-        """Roll back what a test left open for real; a connection that is still at work is closed."""
-        wire, left_open = self._own_wire, self._own_transaction is not None
-        self._own_transaction = None
-        if wire is None or not wire.is_open:
-            return
-        if left_open or self._own_operations:
-            self._give_back()
-            return
-        try:
-            if wire.is_in_transaction:
-                wire.execute_now("ROLLBACK")
-        except OSError:
-            self.drop_own()
-
-    def drop_own(self) -> None:
-        """Close the server connection that is this one's own; the next use opens another."""
-        wire, self._own_wire, self._own_transaction = self._own_wire, None, None
-        self._own_operations = 0
-        if wire is not None:
-            wire.close()
-
-    def _give_back(self) -> None:
-        """Let others have the server connection, unless a statement of ours is still under way on it."""
-        if self._own_operations or self._own_wire is None:
-            self.drop_own()
-        else:
-            wire, self._own_wire, self._own_transaction = self._own_wire, None, None
-            self._wires.give_back(wire, self._arguments)
-
     # -- life ------------------------------------------------------------------------------------------------------
 
     def is_closed(self) -> bool:
-        lost = self._own_wire is not None and not self._own_wire.is_open
-        return self._closed or (lost and not self._in_sandbox)
+        return self._closed or (self._own.is_lost and not self._in_sandbox)
+
+    def settle(self) -> None:
+        """Roll back what a test left open for real; a connection that is still at work is closed."""
+        self._own.settle()
+
+    def drop_own(self) -> None:
+        """Close the server connection that is this one's own; the next use opens another."""
+        self._own.drop()
 
     async def close(self, **_options: Any) -> None:
         self._closed = True
         await self._end(self._sandbox.rollback)
-        self._give_back()
+        self._own.give_back()
 
     def terminate(self) -> None:
         self._closed = True
         self._abandon_in_sandbox()
-        self._give_back()
+        self._own.give_back()
 
     def abandon(self) -> bool:
         """Give up the transaction without an event loop; tell whether that could be done, so that it goes on being open."""
         self._abandon_in_sandbox()
-        wire = self._own_wire
-        if self._own_transaction is None or wire is None:
-            return True
-        if self._own_operations or not wire.is_open:
-            return False
-        # asyncpg's connection object goes, because it remembers the transaction.
-        wire.detach()
-        try:
-            wire.execute_now("ROLLBACK")
-        except OSError:
-            return False
-        self._own_transaction = None
-        return True
+        return self._own.abandon()
 
     def _abandon_in_sandbox(self) -> None:
         transaction, self._transaction = self._transaction, None
@@ -284,12 +221,9 @@ class _SharedTransaction:
     async def start(self) -> None:
         connection = self._connection
         if not connection._in_sandbox:
-            real = await connection._own_connection()
-            self._own = real.transaction(
+            self._own = await connection._own.begin(
                 isolation=self._isolation, readonly=self._readonly, deferrable=self._deferrable
             )
-            await self._own.start()
-            connection._own_transaction = self._own
             return
         if self._isolation not in (None, "read_committed"):
             raise own_isolation_level(self._isolation, connection._sandbox.test)
@@ -305,14 +239,9 @@ class _SharedTransaction:
         connection = self._connection
         if self._own is None:
             await connection._end(getattr(connection._sandbox, how))
-        elif connection._own_transaction is self._own:
-            connection._own_transaction = None
-            wire = connection._own_wire
-            if wire is not None and wire.loop is asyncio.get_running_loop():
-                await getattr(self._own, how)()
-            else:
-                # Its loop has ended in mid-transaction; closing lets the server roll back.
-                connection.terminate()
+        elif not await connection._own.finish(self._own, how):
+            # Its loop has ended in mid-transaction; closing lets the server roll back.
+            connection.terminate()
 
 
 def _set_locally(settings: dict[str, str]) -> str:

@@ -19,7 +19,8 @@ from asyncpg import protocol as asyncpg_protocol
 from asyncpg.prepared_stmt import PreparedStatement
 
 from pytest_savepoint.databases.audit import CHANNEL
-from pytest_savepoint.isolation.ahead import Ahead, message
+from pytest_savepoint.isolation.ahead import Ahead
+from pytest_savepoint.isolation.messages import message, whole
 from pytest_savepoint.isolation.socket_transport import SocketTransport
 from pytest_savepoint.isolation.whole import Whole
 
@@ -239,11 +240,10 @@ class AsyncpgWire:
         """Leave the loop; the server connection and its transaction stay as they are."""
         if self._transport is not None:
             self._transport.detach()
-        if self._connection is not None and len(self._connection._stmt_cache):
-            # Statements of asyncpg's own, which nobody would close.
-            self._outdated = True
         if self._connection is not None:
             self._was_in_transaction = self._connection._protocol.is_in_transaction()
+            # Statements of asyncpg's own, which nobody would close.
+            self._outdated = self._outdated or len(self._connection._stmt_cache) > 0
         self._statements.clear()
         self.loop = self._transport = self._connection = None
 
@@ -272,17 +272,15 @@ class AsyncpgWire:
         buffer = bytearray()
         succeeded = True
         while True:
-            while len(buffer) >= 5 and len(buffer) > struct.unpack_from("!i", buffer, 1)[0]:
-                end = struct.unpack_from("!i", buffer, 1)[0] + 1
-                if buffer[:1] == b"Z":
-                    self._was_in_transaction = buffer[5:6] != b"I"
+            for kind, answer in whole(buffer):
+                if kind == b"Z":
+                    self._was_in_transaction = answer[5:] != b"I"
                     return succeeded
-                if buffer[:1] == b"A":
-                    channel, payload, _ = bytes(buffer[9:end]).decode().split("\0")
+                if kind == b"A":
+                    channel, payload, _ = answer[9:].decode().split("\0")
                     if channel == CHANNEL:
                         self.heard.append(payload)
-                succeeded = succeeded and buffer[:1] != b"E"
-                del buffer[:end]
+                succeeded = succeeded and kind != b"E"
             data = self._sock.recv(65536)
             if not data:
                 raise ConnectionError("the server closed the connection between two tests")

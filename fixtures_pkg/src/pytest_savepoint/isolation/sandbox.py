@@ -252,7 +252,7 @@ class Sandbox:
                 connection = await self._connection(transaction.driver)
                 blocker = self._blocker(transaction, statement)
                 if blocker is None:
-                    await self._precede(self._stack.make_room(transaction, statement))
+                    await self._send(self._stack.make_room(transaction, statement), at_once=False)
                     return await self._operate(transaction, statement, operation, connection)
             if not await blocker.wait_for_end(self._timeout):
                 raise conflicts.waited_too_long(transaction, blocker, self._timeout, self.test)
@@ -276,7 +276,9 @@ class Sandbox:
             try:
                 async with self._turn():
                     await self._connection(transaction.driver)
-                    await self._precede(self._stack.commit(transaction))
+                    # While the server refuses everything, that must be heard here.
+                    refuses = self._stack.failed is not None
+                    await self._send(self._stack.commit(transaction), at_once=refuses)
                 # A commit lets others go on, as the wait for its answer would.
                 await asyncio.sleep(0)
             finally:
@@ -369,9 +371,9 @@ class Sandbox:
         connection = await wire.connection(in_transaction=self._in_transaction)
         if not self._started:
             self._started = True
-            await self._precede(self._layers.begin_test())
-            await self._precede(self.sequences)
-        await self._precede(self._stack.overdue())
+            await self._send(self._layers.begin_test(), at_once=False)
+            await self._send(self.sequences, at_once=False)
+        await self._send(self._stack.overdue(), at_once=False)
         return connection
 
     @property
@@ -404,20 +406,12 @@ class Sandbox:
             wire = self.wire = await self._openers[driver]()
         return wire
 
-    async def _send(self, sql: str) -> None:
-        if sql and self.wire is not None:
-            with self._telling_of_escape():
-                await self.wire.execute(sql)
-
-    async def _precede(self, sql: str) -> None:
-        if sql and self.wire is not None:
-            with self._telling_of_escape():
-                await self.wire.precede(sql)
-
-    @contextlib.contextmanager
-    def _telling_of_escape(self) -> Iterator[None]:
+    async def _send(self, sql: str, *, at_once: bool = True) -> None:
+        """Say something to the server, at once or before the application's next statement."""
+        if not sql or self.wire is None:
+            return
         try:
-            yield
+            await (self.wire.execute(sql) if at_once else self.wire.precede(sql))
         except Exception as error:
             if getattr(error, "sqlstate", None) in _NO_SAVEPOINT:
                 raise conflicts.test_escaped(self.test) from error

@@ -178,6 +178,21 @@ async def test_cancelled_statement_leaves_the_connection_usable():
     assert await count() == 1
 
 
+async def test_statement_cancelled_at_any_moment_leaves_what_was_committed_before():
+    async def slow():
+        async with Session() as session:
+            await session.execute(text("SELECT pg_sleep(30)"))
+
+    for number, pause in enumerate((0, 0, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.02), 1):
+        await store(f"apples {number}")
+        task = asyncio.create_task(slow())
+        await asyncio.sleep(pause)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await count() == number
+
+
 async def test_open_transaction_at_the_end_of_a_test_is_undone():
     session = Session()
     session.add(Crate(label="left open"))
