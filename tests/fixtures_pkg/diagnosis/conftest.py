@@ -85,12 +85,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def diagnose_suite(tmp_path: Path, server: Server) -> Diagnose:
-    """Copy a suite of `suites/`, or write the files given, and run pytest on it in observe mode."""
+    """Copy one side of a suite of `suites/` and what both have, or write the files given; run pytest there in observe mode."""
 
     def diagnose(suite: str | dict[str, str], *arguments: str) -> Diagnosed:
         folder = tmp_path / "suite"
         if isinstance(suite, str):
-            shutil.copytree(HERE / "suites" / suite, folder)
+            name, _, side = suite.partition("/")
+            for part in ("both", side):
+                if (source := HERE / "suites" / name / part).is_dir():
+                    shutil.copytree(source, folder, dirs_exist_ok=True)
         else:
             folder.mkdir()
             for name, text in suite.items():

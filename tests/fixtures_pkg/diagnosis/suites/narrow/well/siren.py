@@ -1,7 +1,0 @@
-import logging
-
-log = logging.getLogger("town.siren")
-
-
-def ring():
-    log.warning("alarm")
