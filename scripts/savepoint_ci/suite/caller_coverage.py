@@ -17,6 +17,8 @@ import os
 import sys
 import tempfile
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -52,8 +54,7 @@ def read(request: dict[str, Any]) -> dict[str, Any]:
     # Workers whose controller was killed, and subprocesses that ended late, are not combined yet.
     measured.combine()
     measured.save()
-    measured.xml_report(outfile=request["xml"], ignore_errors=True)
-    with tempfile.TemporaryDirectory() as folder:
+    with beside(lambda: write_xml(request)), tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "coverage.json")
         measured.json_report(outfile=str(path), ignore_errors=True)
         report = json.loads(path.read_text("utf-8"))
@@ -70,6 +71,30 @@ def read(request: dict[str, Any]) -> dict[str, Any]:
         "fail_under": measured.get_option("report:fail_under") or None,
         **contexts(measured.get_data()),
     }
+
+
+def write_xml(request: dict[str, Any]) -> None:
+    """Write the XML from the data file; what was read before is not asked, because a fork may not share its connection."""
+    import coverage  # noqa: PLC0415
+
+    measured = coverage.Coverage(config_file=request["config_file"])
+    measured.load()
+    measured.xml_report(outfile=request["xml"], ignore_errors=True)
+
+
+@contextmanager
+def beside(work: Callable[[], None]) -> Iterator[None]:
+    """Do something in a copy of this process meanwhile; what fails there, or has no fork, is done here afterwards."""
+    copy = os.fork() if hasattr(os, "fork") else None
+    if copy == 0:
+        try:
+            work()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    yield
+    if copy is None or os.waitpid(copy, 0)[1]:
+        work()
 
 
 def contexts(data: Any) -> dict[str, Any]:
