@@ -45,6 +45,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(parser)
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True, specname="pytest_load_initial_conftests")
+def pytest_fork_before_initial_conftests(early_config: pytest.Config) -> Generator[None, object, object]:
+    """Make what workers are forked from while nobody measures, captures or has imported anything."""
+    options = early_config.known_args_namespace
+    workers = getattr(options, "numprocesses", None) or 0
+    # A worker has the controller's options.
+    if workers > 1 and "PYTEST_XDIST_WORKER" not in os.environ and not (options.help or options.version or options.collectonly):
+        _fork_workers(early_config)
+    return (yield)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Have the database ready before a conftest imports the application."""
@@ -58,8 +69,6 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
         if settings.isolation != "none" and settings.migration_tests:
             _add_migration_tests(early_config, settings)
         if settings.isolation != "none" and not options.collectonly:
-            if settings.worker_start == "auto":
-                _fork_workers(early_config)
             _prepare(early_config, settings)
             if "redis" in settings.services:
                 _add_redis(early_config, settings)
@@ -75,13 +84,13 @@ def _add_migration_tests(config: pytest.Config, settings: Settings) -> None:
 
 
 def _fork_workers(config: pytest.Config) -> None:
-    workers = getattr(config.known_args_namespace, "numprocesses", None)
-    # A worker has the controller's options.
-    if workers in (None, 0, 1) or "PYTEST_XDIST_WORKER" in os.environ:
-        return
     from pytest_savepoint.forking.workers import ForkedWorkers, can_fork  # noqa: PLC0415
 
-    if can_fork():
+    try:
+        settings = read_options(config.known_args_namespace, config.rootpath)
+    except SavepointError as error:
+        _stop(error)
+    if settings.isolation != "none" and settings.worker_start == "auto" and can_fork():
         measured = [str(name) for name in getattr(config.known_args_namespace, "cov_source", None) or ()]
         # Where it cannot be had, xdist starts the workers as it always does.
         with contextlib.suppress(OSError):

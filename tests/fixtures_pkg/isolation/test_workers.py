@@ -10,7 +10,7 @@ import os
 os.environ["MODE"] = "from the conftest"
 """,
     "test_it.py": """
-import os, random
+import os, sys
 from pathlib import Path
 import psutil
 import pytest
@@ -20,7 +20,8 @@ from sqlalchemy import text
 async def test_works(db_session, number):
     await db_session.execute(text("create temp table t as select 1"))
     started_by = Path(f"/proc/{os.getppid()}/cmdline").read_text()
-    assert ("server.py" in started_by) == (os.environ["EXPECTED"] == "forked"), started_by
+    way = "spawned" if "-c" in sys.orig_argv else "forked by a server" if "server.py" in started_by else "forked"
+    assert way == os.environ["EXPECTED"], started_by
     assert psutil.Process().children() == []
     assert os.environ["MODE"] == "from the conftest"
 
@@ -31,11 +32,19 @@ def test_dies():
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize(("way", "expected"), [("auto", "forked"), ("spawn", "spawned")])
-def test_worker_that_dies_is_replaced_and_named(run_suite, way, expected):
-    result = run_suite(
-        SUITE, "-o", "asyncio_mode=auto", "-n", "2", EXPECTED=expected, SAVEPOINT_WORKER_START=way, SAVEPOINT_SCHEMA="none"
-    )
+@pytest.mark.parametrize(
+    ("way", "expected", "further"),
+    [
+        ("auto", "forked", ()),
+        # A plugin of the project is there before pytest asks any plugin for anything.
+        ("auto", "forked by a server", ("-p", "the_projects_plugin")),
+        ("spawn", "spawned", ()),
+    ],
+)
+def test_worker_that_dies_is_replaced_and_named(run_suite, way, expected, further):
+    suite = {**SUITE, "the_projects_plugin.py": ""}
+    variables = {"EXPECTED": expected, "SAVEPOINT_WORKER_START": way, "SAVEPOINT_SCHEMA": "none"}
+    result = run_suite(suite, "-o", "asyncio_mode=auto", "-n", "2", *further, **variables)
     assert "1 failed, 8 passed" in result.stdout, result.stdout + result.stderr
     assert "crashed while running 'test_it.py::test_dies'" in result.stdout
 

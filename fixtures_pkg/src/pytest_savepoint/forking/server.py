@@ -1,11 +1,13 @@
-"""Import libraries once and fork workers: python server.py LISTENING-SOCKET
+"""Import libraries once and fork workers.
 
-Ends with the controller, whose end it sees at its standard input, and with the last of its workers. It runs by itself, so
-that nothing but the libraries is imported before a fork.
+The controller forks itself into a server while it has nothing of the project in it; otherwise it starts one as
+`python server.py LISTENING-SOCKET`. A server ends with the controller, whose end it sees at its standard input, and with
+the last of its workers. This file imports nothing but the standard library, so that it can run by itself.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import importlib
@@ -17,20 +19,27 @@ import selectors
 import signal
 import socket
 import sys
-from collections.abc import Iterable, Iterator
+import threading
+import traceback
 from pathlib import Path
 from types import ModuleType
+from typing import NoReturn
 
+__all__ = ["KILL", "SIZE", "become_server", "is_alone"]
+
+SIZE = 8
+"""Bytes of the length that precedes each request."""
+KILL = b"k"
+"""What a controller sends to end a worker at once."""
 # They replace parts of the standard library, which has to happen before others import those.
 _PATCHING = {"gevent", "eventlet"}
-_SIZE = 8
 
 Wanted = tuple[str, bytes, dict[bytes, bytes]]
 """What a worker is to run, in which folder, and with which environment."""
 
 
 class RefusedError(Exception):
-    """A request that cannot be met; the stub then starts a Python of its own."""
+    """A request that cannot be met; the controller then starts a Python of its own."""
 
 
 class Server:
@@ -41,9 +50,8 @@ class Server:
         self._ready = selectors.DefaultSelector()
         self._ready.register(self._listening, selectors.EVENT_READ)
         self._ready.register(0, selectors.EVENT_READ)
-        self._stubs: dict[socket.socket, int] = {}  # with the worker's process id
+        self._askers: dict[socket.socket, int] = {}  # with the worker's process id
         self._workers: dict[int, tuple[int, socket.socket]] = {}  # by pidfd
-        self._locals = _local_packages()
         self._can_fork = True
 
     def serve(self) -> Wanted | None:
@@ -60,17 +68,15 @@ class Server:
                         return request
                 elif key.fileobj in self._workers:
                     self._worker_ended(key.fileobj)
-                elif key.fileobj in self._stubs:
-                    # Somebody has ended the stub, and means its worker.
-                    os.kill(self._stubs[key.fileobj], signal.SIGKILL)
-                    self._ready.unregister(key.fileobj)
+                elif key.fileobj in self._askers:
+                    self._asked_to_kill(key.fileobj)
         return None
 
     def _answer(self) -> Wanted | None:
         connection, _ = self._listening.accept()
         streams: list[int] = []
         try:
-            size, streams, _, _ = socket.recv_fds(connection, _SIZE, 3)
+            size, streams, _, _ = socket.recv_fds(connection, SIZE, 3)
             request = marshal.loads(_receive(connection, int.from_bytes(size, "big")))  # noqa: S302 # from our own user
             if streams:
                 return self._fork(connection, streams, request)
@@ -85,10 +91,14 @@ class Server:
 
     def _preload(self, names: list[str]) -> None:
         self._can_fork = self._can_fork and _PATCHING.isdisjoint(names)
-        if self._can_fork:
-            _import(name for name in names if name.partition(".")[0] not in self._locals)
-            # A thread would not be there in a worker, but the locks that it holds would.
-            self._can_fork = len(list(Path("/proc/self/task").iterdir())) == 1
+        if not self._can_fork:
+            return
+        for name in names:
+            if name not in sys.modules:
+                # What cannot be imported here is imported, and fails, where it is used.
+                with contextlib.suppress(BaseException):
+                    importlib.import_module(name)
+        self._can_fork = is_alone()
 
     def _fork(self, connection: socket.socket, streams: list[int], request: Wanted) -> Wanted | None:
         if not self._can_fork:
@@ -103,7 +113,7 @@ class Server:
                 os.dup2(stream, number)
             return request
         ended = os.pidfd_open(worker)
-        self._stubs[connection] = worker
+        self._askers[connection] = worker
         self._workers[ended] = worker, connection
         self._ready.register(connection, selectors.EVENT_READ)
         self._ready.register(ended, selectors.EVENT_READ)
@@ -117,6 +127,17 @@ class Server:
             os.close(ended)
             connection.close()
 
+    def _asked_to_kill(self, connection: socket.socket) -> None:
+        try:
+            order = connection.recv(len(KILL))
+        except OSError:
+            order = b""
+        if order == KILL:
+            os.kill(self._askers[connection], signal.SIGKILL)
+        else:
+            # The controller is gone, and its worker sees that for itself.
+            self._ready.unregister(connection)
+
     def _worker_ended(self, ended: int) -> None:
         worker, connection = self._workers.pop(ended)
         self._ready.unregister(ended)
@@ -126,8 +147,70 @@ class Server:
             connection.sendall(bytes([code if code >= 0 else 128 - code]))
         if connection in self._ready.get_map():
             self._ready.unregister(connection)
-        del self._stubs[connection]
+        del self._askers[connection]
         connection.close()
+
+
+def is_alone() -> bool:
+    """Whether this process has one thread: another would not be there in a fork, but the locks that it holds would."""
+    return len(list(Path("/proc/self/task").iterdir())) == 1
+
+
+def become_server(listening: socket.socket) -> NoReturn:
+    """Go on as a server, and in each fork of it as that worker, until the process ends."""
+    code = 1
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        wanted = Server(listening).serve()
+        code = 0 if wanted is None else _become_a_worker(*wanted)
+    except BaseException:  # noqa: BLE001 # nothing may reach the frames below, which are another process's
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def _become_a_worker(code: str, folder: bytes, environment: dict[bytes, bytes]) -> int:
+    """Go on as a Python that was started with `-u -c code`, and give its exit code."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environb.clear()
+    os.environb.update(environment)
+    os.chdir(folder)
+    sys.argv = ["-c"]
+    sys.path.insert(0, "")
+    _forget_rewriting()
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 # a stream, for as long as the process
+    setattr(sys, "__stdin__", sys.stdin)  # noqa: B010 # final for others
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        raw = io.FileIO(number, "w", closefd=False)
+        errors = "strict" if name == "stdout" else "backslashreplace"
+        stream = io.TextIOWrapper(raw, encoding="utf-8", errors=errors, write_through=True)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+    if "numpy" in sys.modules:  # the standard library's generator does this by itself
+        sys.modules["numpy"].random.seed()
+    # A recursion may be as deep as in a Python that has nothing of the controller below it.
+    sys.setrecursionlimit(sys.getrecursionlimit() + len(list(traceback.walk_stack(None))))
+    main = sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        return _run(code, main)
+    finally:
+        # What Python does at its end; only the memory is left to the kernel, for half of it is shared.
+        threading._shutdown()  # type: ignore[attr-defined] # noqa: SLF001 # as multiprocessing ends its forks
+        atexit._run_exitfuncs()  # noqa: SLF001 # as above
+
+
+def _run(code: str, main: ModuleType) -> int:
+    try:
+        exec(code, vars(main))  # noqa: S102 # what a worker is started with
+    except SystemExit as end:
+        if end.code is None or isinstance(end.code, int):
+            return (end.code or 0) & 0xFF
+        sys.stderr.write(f"{end.code}\n")
+        return 1
+    except BaseException:  # noqa: BLE001 # as at the end of any Python
+        traceback.print_exc()
+        return 1
+    return 0
 
 
 def _receive(connection: socket.socket, size: int) -> bytes:
@@ -140,28 +223,7 @@ def _receive(connection: socket.socket, size: int) -> bytes:
     return bytes(received)
 
 
-def _local_packages() -> set[str]:
-    """What was installed from a file or folder of this machine may be the project under test, whose import is measured."""
-    local = {
-        file.parts[0].removesuffix(".py")
-        for distribution in importlib.metadata.distributions()
-        if '"file:' in (distribution.read_text("direct_url.json") or "").replace('": "', '":"')
-        for file in distribution.files or ()
-    }
-    return local - {"pytest_savepoint"}
-
-
-def _import(names: Iterable[str]) -> None:
-    with _assertions_rewritten():
-        for name in names:
-            if name not in sys.modules:
-                # What cannot be imported here is imported, and fails, where it is used.
-                with contextlib.suppress(BaseException):
-                    importlib.import_module(name)
-
-
-@contextlib.contextmanager
-def _assertions_rewritten() -> Iterator[None]:
+def _rewrite_assertions() -> None:
     """Import as pytest does, which rewrites the assertions of plugins and warns of those that it was too late for."""
     from _pytest.assertion import install_importhook  # noqa: PLC0415 # the first thing that is worth sharing
     from _pytest.config import _iter_rewritable_modules, get_config  # noqa: PLC0415 # as pytest marks them
@@ -173,39 +235,18 @@ def _assertions_rewritten() -> Iterator[None]:
         if any(point.group == "pytest11" for point in distribution.entry_points)
         for file in distribution.files or ()
     ]
-    hook.mark_rewrite(*_iter_rewritable_modules(files))
-    try:
-        yield
-    finally:
-        sys.meta_path.remove(hook)
+    hook.mark_rewrite("pytest_savepoint", *_iter_rewritable_modules(files))
 
 
-def _become_a_worker(code: str, folder: bytes, environment: dict[bytes, bytes]) -> None:
-    """Go on as a Python that was started with `-u -c code`."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.environb.clear()
-    os.environb.update(environment)
-    os.chdir(folder)
-    sys.argv = ["-c"]
-    sys.path.insert(0, "")
-    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 # a stream, for as long as the process
-    setattr(sys, "__stdin__", sys.stdin)  # noqa: B010 # final for others
-    for name, number in (("stdout", 1), ("stderr", 2)):
-        raw = io.FileIO(number, "w", closefd=False)
-        errors = "strict" if name == "stdout" else "backslashreplace"
-        stream = io.TextIOWrapper(raw, encoding="utf-8", errors=errors, write_through=True)
-        setattr(sys, name, stream)
-        setattr(sys, f"__{name}__", stream)
-    if "numpy" in sys.modules:  # the standard library's generator does this by itself
-        sys.modules["numpy"].random.seed()
-    main = sys.modules["__main__"] = ModuleType("__main__")
-    exec(code, vars(main))  # noqa: S102 # what the stub was started with
+def _forget_rewriting() -> None:
+    """A worker's pytest marks by itself what is to be rewritten."""
+    if "_pytest.assertion.rewrite" in sys.modules:
+        hook = sys.modules["_pytest.assertion.rewrite"].AssertionRewritingHook
+        sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, hook)]
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # The folder of this file, in which nobody else's modules lie.
     del sys.path[0]
-    asked = Server(socket.socket(fileno=int(sys.argv[1]))).serve()
-    if asked is not None:
-        _become_a_worker(*asked)
+    _rewrite_assertions()
+    become_server(socket.socket(fileno=int(sys.argv[1])))
