@@ -167,28 +167,6 @@ def test_test_that_ends_the_outer_transaction_is_named_and_its_database_made_ane
     assert "1 failed, 1 passed" in result.stdout, result.stdout
 
 
-REFUSED = {
-    "test_refused.py": IMPORTS
-    + """
-async def test_commit_beside_a_failed_read():
-    async with Session() as outer, Session() as inner:
-        outer.add(Crate(label="outer"))
-        await outer.flush()
-        inner.add(Crate(label="inner"))
-        await inner.flush()
-        with pytest.raises(Exception, match="division by zero"):
-            await outer.execute(text("SELECT 1 / 0"))
-        await inner.commit()
-"""
-}
-
-
-def test_commit_that_the_server_refuses_is_refused_at_once(run_suite):
-    result = run_suite(REFUSED, *SAVEPOINT, "--tb=short")
-    assert "1 failed" in result.stdout, result.stdout
-    assert "current transaction is aborted" in result.stdout, result.stdout
-
-
 CODEC = {
     "test_codec.py": """
 import json

@@ -42,7 +42,7 @@ STEPS = strategies.lists(
             ["insert"] * 4
             + ["commit"] * 3
             + ["rollback"] * 3
-            + ["read", "look", "change", "remove", "fail", "nest", "back", "release", "together"]
+            + ["read", "look", "change", "remove", "fail", "stumble", "nest", "back", "release", "together"]
             + ["cancel 0", "cancel 1", "cancel 2", "cancel 4", "cancel 8"]
         ),
     ),
@@ -152,6 +152,7 @@ class Party:
             "change": f"UPDATE crate SET label = label || '!' WHERE {own}",
             "remove": f"DELETE FROM crate WHERE {own}",
             "fail": "INSERT INTO crate (label) VALUES (NULL)",
+            "stumble": "SELECT (1 / 0)::text",
             "read": f"SELECT label FROM crate WHERE {own}",
             "look": "SELECT label FROM crate",
         }
@@ -273,6 +274,13 @@ def laboratory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]
 @example([(0, "insert"), (0, "commit"), (1, "together"), (0, "change"), (0, "cancel 2"), (0, "look")])
 @example([(0, "insert"), (1, "insert"), (1, "together"), (0, "rollback"), (1, "rollback")])
 @example([(1, "nest"), (1, "fail"), (0, "read"), (1, "back")])
+@example([(0, "insert"), (1, "insert"), (0, "stumble"), (1, "commit")])
+@example([(0, "insert"), (1, "insert"), (0, "stumble"), (1, "insert"), (1, "commit")])
+@example([(0, "insert"), (1, "read"), (1, "stumble"), (0, "commit")])
+@example([(0, "insert"), (1, "insert"), (1, "commit"), (0, "stumble"), (1, "look")])
+@example([(0, "insert"), (1, "insert"), (1, "commit"), (0, "stumble"), (1, "read")])
+@example([(1, "nest"), (1, "stumble"), (0, "insert")])
+@example([(1, "fail"), (0, "stumble"), (0, "together"), (1, "commit")])
 @example([(0, "cancel 4"), (1, "fail"), (1, "rollback"), (0, "insert"), (0, "commit")])
 def test_any_program_ends_step_for_step_as_in_a_plain_database_or_is_named(laboratory, steps):
     loop, sandbox = laboratory.loop, laboratory.engines.sandbox

@@ -18,7 +18,7 @@ from pytest_savepoint.isolation.asyncpg_wire import AsyncpgWire
 from pytest_savepoint.isolation.asyncpg_wires import IdleWires
 from pytest_savepoint.isolation.conflicts import listens, own_isolation_level
 from pytest_savepoint.isolation.sandbox import Sandbox
-from pytest_savepoint.isolation.statements import classify
+from pytest_savepoint.isolation.statements import as_described, classify
 from pytest_savepoint.isolation.transaction import Transaction
 
 __all__ = ["SharedConnection"]
@@ -126,13 +126,13 @@ class SharedConnection:
     def _in_sandbox(self) -> bool:
         return self._sandbox.test is not None and self._own.transaction is None
 
-    async def _run(self, query: str, operation: Callable[[Any], Awaitable[Any]]) -> Any:
+    async def _run(self, query: str, operation: Callable[[Any], Awaitable[Any]], *, describes: bool = False) -> Any:
+        statement = as_described(classify(query)) if describes else classify(query)
         if not self._in_sandbox:
-            return await self._own.run(operation, defines=classify(query).defines)
+            return await self._own.run(operation, defines=statement.defines)
         if self._closed:
             raise asyncpg.InterfaceError("connection is closed")
         operation = self._after_preparation(operation)
-        statement = classify(query)
         if self._transaction is not None:
             if self._epoch != self._sandbox.epoch:
                 # It began in an earlier test, with which all that it did is gone.

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SharedStatement"]
 
-# Stands for an operation that asks the server something and changes nothing.
-_DESCRIBE = "select 1"
+# Stands for whatever moves a cursor, which changes nothing.
+_FETCH = "select 1"
 
 
 class SharedStatement:
@@ -31,7 +31,7 @@ class SharedStatement:
         if self._connection._in_sandbox and isinstance(wire, AsyncpgWire):
             self._inner = wire.known_statement(self._query)
         if self._inner is None:
-            await self._connection._run(_DESCRIBE, self._find)
+            await self._connection._run(self._query, self._find, describes=True)
 
     async def _find(self, _connection: asyncpg.Connection) -> Any:
         self._inner = await self._connection._wire.prepared(self._query)
@@ -85,10 +85,10 @@ class _SharedCursor:
         self._inner = inner
 
     async def fetch(self, count: int, **options: Any) -> Any:
-        return await self._connection._run(_DESCRIBE, lambda _: self._inner.fetch(count, **options))
+        return await self._connection._run(_FETCH, lambda _: self._inner.fetch(count, **options))
 
     async def fetchrow(self, **options: Any) -> Any:
-        return await self._connection._run(_DESCRIBE, lambda _: self._inner.fetchrow(**options))
+        return await self._connection._run(_FETCH, lambda _: self._inner.fetchrow(**options))
 
     async def forward(self, count: int, **options: Any) -> Any:
-        return await self._connection._run(_DESCRIBE, lambda _: self._inner.forward(count, **options))
+        return await self._connection._run(_FETCH, lambda _: self._inner.forward(count, **options))

@@ -253,6 +253,7 @@ class Sandbox:
                 blocker = self._blocker(transaction, statement)
                 if blocker is None:
                     await self._send(self._stack.make_room(transaction, statement), at_once=False)
+                    self._refuse_after_loss()
                     return await self._operate(transaction, statement, operation, connection)
             if not await blocker.wait_for_end(self._timeout):
                 raise conflicts.waited_too_long(transaction, blocker, self._timeout, self.test)
@@ -276,9 +277,8 @@ class Sandbox:
             try:
                 async with self._turn():
                     await self._connection(transaction.driver)
-                    # While the server refuses everything, that must be heard here.
-                    refuses = self._stack.failed is not None
-                    await self._send(self._stack.commit(transaction), at_once=refuses)
+                    await self._send(self._stack.commit(transaction), at_once=False)
+                    self._refuse_after_loss()
                 # A commit lets others go on, as the wait for its answer would.
                 await asyncio.sleep(0)
             finally:
@@ -289,7 +289,7 @@ class Sandbox:
         try:
             async with self._turn():
                 await self._connection(transaction.driver)
-                await self._send(f"SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS {self.deferred} DEFERRED")
+                await self._send(self._stack.check(transaction, self.deferred))
         except Exception:  # whatever the server found: the transaction is over, as after a COMMIT that failed
             transaction.failed = True
             self._stack.failed = transaction
@@ -318,10 +318,13 @@ class Sandbox:
             raise conflicts.listens("LISTEN", self.test)
         if transaction.broken_by is not None:
             raise conflicts.broken_by_outer(transaction, transaction.broken_by, self.test)
-        if self._stack.lost is not None:
-            raise conflicts.commit_was_lost(*self._stack.lost, self.test)
+        self._refuse_after_loss()
         if transaction.failed and self._stack.failed is not transaction:
             raise conflicts.savepoint_is_gone(transaction) if statement.rolls_back_to else conflicts.needs_rollback(transaction)
+
+    def _refuse_after_loss(self) -> None:
+        if self._stack.lost is not None:
+            raise conflicts.commit_was_lost(*self._stack.lost, self.test)
 
     def _blocker(self, transaction: Transaction, statement: Statement) -> Transaction | None:
         """The open transaction that must end before this one's statement may run."""
@@ -330,7 +333,7 @@ class Sandbox:
             return None
         if not top.may_wait_for(transaction.task):
             return top
-        if transaction.level is not None and statement.writes:
+        if statement.writes and transaction.is_below(top):
             raise conflicts.outer_writes(transaction, top, self.test)
         return None
 
@@ -356,7 +359,8 @@ class Sandbox:
             raise
         if statement.writes and self.wire is not None and not self.wire.is_in_transaction:
             raise conflicts.test_escaped(self.test)
-        if statement.rolls_back_to:
+        if statement.writes and self._stack.failed is transaction:
+            # Nothing but a ROLLBACK TO SAVEPOINT succeeds then.
             transaction.failed = False
             self._stack.failed = None
         if statement.defines and self.wire is not None:

@@ -7,6 +7,8 @@ from pytest_savepoint.isolation.transaction import Transaction
 
 __all__ = ["SavepointStack"]
 
+_GUARD = "sp_guard"
+
 
 class SavepointStack:
     """Which transactions are open, each above the one it is nested in; every method gives the SQL to send, or ''.
@@ -17,6 +19,8 @@ class SavepointStack:
     def __init__(self) -> None:
         self._open: list[Transaction] = []
         self._overdue: int | None = None
+        self._guarded = False
+        """A savepoint stands above them all, for a read of one that is not on top: its error must not cost the others."""
         self.failed: Transaction | None = None
         """The transaction whose error made the server refuse everything until a rollback."""
         self.lost: tuple[Transaction, Transaction] | None = None
@@ -32,9 +36,7 @@ class SavepointStack:
 
     def make_room(self, transaction: Transaction, statement: Statement) -> str:
         """Give the transaction a savepoint of its own to return to, where the statement needs one."""
-        sql = self._dissolve_readers_above(transaction)
-        if self.failed is not None and self.failed is not transaction:
-            sql += self._heal()
+        sql = self._make_way(transaction)
         occupies = statement.writes or transaction.read_only
         if transaction.level is None and (occupies or self._open):
             transaction.level = len(self._open)
@@ -43,24 +45,35 @@ class SavepointStack:
                 sql.append(f"SAVEPOINT sp_{transaction.level}")
             if transaction.read_only:
                 sql.append("SET LOCAL transaction_read_only = on")
+        if transaction.level is not None and self._open[-1] is not transaction and self.failed is None:
+            self._guarded = True
+            sql.append(f"SAVEPOINT {_GUARD}")
         if occupies and not transaction.wrote:
             transaction.begin_writing()
         return "; ".join(sql)
 
     def commit(self, transaction: Transaction) -> str:
         """Make a transaction's changes independent of every later rollback; below an open one that must wait."""
-        sql = self._dissolve_readers_above(transaction)
+        sql = self._make_way(transaction)
         transaction.committed = True
         return "; ".join(sql + self._release_committed())
+
+    def check(self, transaction: Transaction, constraints: str) -> str:
+        """Check now what PostgreSQL checks at COMMIT.
+
+        :param constraints: the deferred ones, as SET CONSTRAINTS names them.
+        """
+        checking = ["SET CONSTRAINTS ALL IMMEDIATE", f"SET CONSTRAINTS {constraints} DEFERRED"]
+        return "; ".join(self._make_way(transaction) + checking)
 
     def roll_back(self, transaction: Transaction) -> str:
         """Undo a transaction's changes."""
         if transaction.level is None:
             return "; ".join(self._heal()) if self.failed is transaction else ""
-        sql = self._dissolve_readers_above(transaction)
+        sql = self._make_way(transaction)
         sql += _back_to(transaction.level)
         self._forget_from(transaction)
-        self.failed = None
+        self.failed, self._guarded = None, False
         return "; ".join(sql + self._release_committed())
 
     def abandon(self, transaction: Transaction) -> None:
@@ -74,8 +87,18 @@ class SavepointStack:
         level, self._overdue = self._overdue, None
         if level is None:
             return ""
-        self.failed = None
+        self.failed, self._guarded = None, False
         return "; ".join(_back_to(level))
+
+    def _make_way(self, transaction: Transaction) -> list[str]:
+        """Leave what is above this transaction such that it can go on."""
+        if self.failed is transaction:
+            return []
+        sql = self._heal() if self.failed is not None else []
+        if self._guarded:
+            self._guarded = False
+            sql.append(f"RELEASE SAVEPOINT {_GUARD}")
+        return sql + self._dissolve_readers_above(transaction)
 
     def _dissolve_readers_above(self, transaction: Transaction) -> list[str]:
         """Take back the savepoints of nested transactions that have only read, so that an outer one can go on."""
@@ -85,6 +108,8 @@ class SavepointStack:
                 reader = self._open.pop()
                 sql.append(f"RELEASE SAVEPOINT sp_{reader.level}")
                 reader.level = None
+                if reader.absorbed is not None:
+                    self._open[-1].absorbed = reader.absorbed
         return sql
 
     def _release_committed(self) -> list[str]:
@@ -117,9 +142,17 @@ class SavepointStack:
 
     def _heal(self) -> list[str]:
         """Make the server accept statements again after the error of a transaction that is not at work now."""
-        level = self.failed.level if self.failed is not None else None
-        self.failed = None
-        return [f"ROLLBACK TO SAVEPOINT sp_{level or 0}"]
+        failed, self.failed = self.failed, None
+        if self._guarded:
+            return [f"ROLLBACK TO SAVEPOINT {_GUARD}"]
+        if failed is None or failed.level is None:
+            return ["ROLLBACK TO SAVEPOINT sp_0"]
+        # It can do nothing but roll back; done now, whoever goes on is not nested in it.
+        sql = _back_to(failed.level)
+        self._forget_from(failed)
+        failed.level = None
+        failed.wake_waiting()
+        return sql
 
 
 def _back_to(level: int) -> list[str]:

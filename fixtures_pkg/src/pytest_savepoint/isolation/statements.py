@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
-__all__ = ["Statement", "classify"]
+__all__ = ["Statement", "as_described", "classify"]
 
 _COMMENT = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
 _LITERAL = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\$(\w*)\$.*?\$\1\$", re.DOTALL)
@@ -53,6 +53,12 @@ class Statement:
 def classify(sql: str) -> Statement:
     """Tell what a statement does; texts up to 20,000 characters are remembered."""
     return _classify_cached(sql) if len(sql) <= _CACHED_TEXT else _classify(sql)
+
+
+@lru_cache(maxsize=64)
+def as_described(statement: Statement) -> Statement:
+    """The statement where the server is only asked for its columns, which changes nothing."""
+    return replace(statement, writes=False, defines=False, outlives_transaction=False)
 
 
 def _classify(sql: str) -> Statement:

@@ -51,6 +51,10 @@ class Transaction:
         task = f"task {self.task.get_name()}" if self.task is not None else "no task"
         return f"the session used at {self.opener} ({task})"
 
+    def is_below(self, other: Transaction) -> bool:
+        """The other's savepoint was set later, so its changes would be undone with this one's."""
+        return self.level is not None and other.level is not None and self.level < other.level
+
     def begin_writing(self) -> None:
         """Let the tasks that this one starts from now on know that they are nested in it."""
         self.wrote = True

@@ -78,6 +78,51 @@ async def test_outer_session_may_commit_while_a_later_one_is_still_open():
         assert (await session.scalars(select(Crate.label))).all() == ["outer"]
 
 
+async def test_session_inside_another_may_read_before_it_writes():
+    async with Session() as outer, Session() as inner:
+        outer.add(Crate(label="outer"))
+        await outer.flush()
+        if (await inner.scalars(select(Crate).where(Crate.label == "inner"))).first() is None:
+            inner.add(Crate(label="inner"))
+        await inner.commit()
+        await outer.commit()
+    assert await count() == 2
+
+
+@in_savepoint
+async def test_session_inside_another_commits_after_the_outer_one_had_an_error():
+    async with Session() as outer, Session() as inner:
+        outer.add(Crate(label="outer"))
+        await outer.flush()
+        inner.add(Crate(label="inner"))
+        await inner.flush()
+        with pytest.raises(Exception, match="division by zero"):
+            await outer.execute(text("SELECT 1 / 0"))
+        assert await count(inner) == 2
+        await inner.commit()
+
+
+async def test_error_of_a_session_that_only_read_costs_no_other_its_changes():
+    async with Session() as outer, Session() as inner:
+        outer.add(Crate(label="outer"))
+        await outer.flush()
+        with pytest.raises(Exception, match="division by zero"):
+            await inner.execute(text("SELECT 1 / 0"))
+        await outer.commit()
+    assert await count() == 1
+
+
+async def test_session_with_an_error_that_is_rolled_back_late_costs_no_other_its_commit():
+    async with Session() as failed:
+        failed.add(Crate(label="apples"))
+        await failed.flush()
+        with pytest.raises(Exception, match="division by zero"):
+            await failed.execute(text("SELECT 1 / 0"))
+        await store("pears")
+        await failed.rollback()
+        assert (await failed.scalars(select(Crate.label))).all() == ["pears"]
+
+
 async def test_integrity_error_leaves_the_session_usable_after_rollback(db_session):
     await store("apples")
     db_session.add(Crate(label="apples"))
