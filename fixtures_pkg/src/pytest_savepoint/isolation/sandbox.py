@@ -9,12 +9,13 @@ A layer is a transaction of a module or a class around its tests, each of which 
 between its tests, by fixtures that are set up or torn down, stays until the layer closes.
 
 One connection has one stack of savepoints, so transactions that are open at the same time must end last-in-first-out.
-Three rules keep that true without the application noticing:
+Four rules keep that true without the application noticing:
 - a transaction that has only read occupies nothing, so any other may pass it;
 - a transaction of an unrelated task waits until the writer on top of the stack has ended, as ten sessions under
   `asyncio.gather` do;
 - a transaction of the same task, or of a task which that one started, is nested in a savepoint of its own: waiting
-  would be for ever.
+  would be for ever;
+- a transaction that failed is rolled back as soon as another goes on.
 Where that cannot serve, an error names both transactions (`conflicts`).
 """
 
