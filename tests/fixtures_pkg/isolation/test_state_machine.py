@@ -209,10 +209,10 @@ async def _alone(party: Party, number: int) -> None:
 class Laboratory:
     """The sandbox and the plain database, on one event loop."""
 
-    def __init__(self, run: DatabaseRun) -> None:
+    def __init__(self, run: DatabaseRun, driver: str) -> None:
         self.loop = asyncio.new_event_loop()
         self.engines = SharedEngines(run.server.address, run.database("main"), timeout=2)
-        self._engine = create_async_engine("postgresql+asyncpg://nobody@nowhere.invalid/nothing")
+        self._engine = create_async_engine(f"postgresql+{driver}://nobody@nowhere.invalid/nothing")
         arguments = run.server.address.connect_arguments(run.database("plain"))
         connecting = (asyncpg.connect(**arguments) for _ in range(SESSIONS + TOGETHER))
         self._connections = [self.loop.run_until_complete(each) for each in connecting]
@@ -250,13 +250,13 @@ class Laboratory:
         self.loop.close()
 
 
-@pytest.fixture(scope="module")
-def laboratory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
+@pytest.fixture(scope="module", params=["asyncpg", "psycopg"])
+def laboratory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
     project = tmp_path_factory.mktemp("project")
     flags = {"schema": "command", "migrate_command": f"{sys.executable} {BUILD}"}
     run = DatabaseRun.open(read_settings(project, flags=flags), project, python=sys.executable, environ=dict(os.environ))
     run.create_databases(["main", "plain"])
-    laboratory = Laboratory(run)
+    laboratory = Laboratory(run, request.param)
     yield laboratory
     laboratory.close()
     run.close()
