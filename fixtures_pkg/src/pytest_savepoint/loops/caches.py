@@ -15,7 +15,6 @@ from pytest_savepoint.loops.patches import harmless
 __all__ = ["Caches"]
 
 _SHORTEST = 3
-_OF_LOOPS = ("asyncio", "uvloop", "anyio", "aiohttp", "httpx", "asyncpg", "redis", "sqlalchemy.ext.asyncio.engine")
 
 
 class Caches:
@@ -27,7 +26,6 @@ class Caches:
         self._modules: set[str] = set()
         self._functions: dict[str, Any] = {}
         self._empty: dict[str, tuple[ModuleType, str]] = {}
-        self._bound: set[str] = set()
         self._sizes: dict[str, int] = {}
         self._filled: dict[str, tuple[str, dict[str, str]]] = {}  # by name: the test, and the environment it had then
 
@@ -39,28 +37,18 @@ class Caches:
         for name, function in self._functions.items():
             self._count(name, function.cache_info().currsize)
         for name, (module, attribute) in self._empty.items():
-            value = vars(module).get(attribute)
-            if self._count(name, int(value is not None)):
-                self._note_bound(name, value)
+            self._count(name, int(vars(module).get(attribute) is not None))
 
-    def _note_bound(self, name: str, value: Any) -> None:
-        """Record, once, that a module keeps a loop, or something that may belong to one."""
-        kind = type(value)
-        if name not in self._bound and (kind.__module__.startswith(_OF_LOOPS) or hasattr(value, "_loop")):
-            self._bound.add(name)
-            self._recorder.note("module_keeps", name=name, type=f"{kind.__module__}.{kind.__qualname__}")
-
-    def _count(self, name: str, size: int) -> bool:
-        """Compare with the look before; whether something empty was filled."""
+    def _count(self, name: str, size: int) -> None:
+        """Compare with the look before, and remember who filled what was empty."""
         before = self._sizes.get(name, 0)
         if size == before:
-            return False
+            return
         self._sizes[name] = size
         if not size:
             self._filled.pop(name, None)
         elif not before:
             self._filled[name] = self._recorder.test, _environment()
-        return not before
 
     def _find(self) -> None:
         for name in sys.modules.keys() - self._modules:
@@ -74,8 +62,6 @@ class Caches:
                     self._empty[f"{name}.{attribute}"] = module, attribute
                 elif hasattr(value, "cache_info") and hasattr(value, "__wrapped__"):
                     self._functions[f"{value.__module__}.{value.__qualname__}"] = value
-                elif type(value).__module__.startswith(_OF_LOOPS):
-                    self._note_bound(f"{name}.{attribute}", value)
         self._modules &= sys.modules.keys()
 
     def outdated(self, test: str, functions: list[Any]) -> list[Fact]:

@@ -1,4 +1,4 @@
-"""Logging that a test or import changed for the whole process: loggers disabled, levels and root handlers left behind."""
+"""Logging that a test or import changed for the whole process: loggers disabled, and levels left behind."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ class Logs:
         self._recorder = recorder
         self._caller = caller
         self._levels: dict[str, tuple[int, Fact]] = {}  # of this test: by logger, the level before and who changed it
-        self._handlers: list[logging.Handler] = []
         self.leaks: deque[Fact] = deque(maxlen=20)
         """The loggers that were disabled in this process, latest last."""
 
@@ -39,7 +38,6 @@ class Logs:
     def begin(self) -> None:
         """A test starts."""
         self._levels.clear()
-        self._handlers = _root_handlers()
 
     @harmless
     def end(self) -> None:
@@ -48,11 +46,6 @@ class Logs:
             level = _level(name)
             if level != before:
                 self._recorder.note("logging_level_leaked", logger=name, before=before, level=level, **changed)
-        handlers = _root_handlers()
-        if handlers != self._handlers:
-            added = [type(each).__name__ for each in handlers if each not in self._handlers]
-            removed = [type(each).__name__ for each in self._handlers if each not in handlers]
-            self._recorder.note("root_handlers_leaked", added=added, removed=removed)
 
     def _watch_level(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def set_level(logger: logging.Logger, level: Any) -> None:
@@ -90,11 +83,6 @@ class Logs:
         if disabled:
             site = self._caller.site(frame)
             self.leaks.append(self._recorder.note("logging_disabled", loggers=disabled[:200], site=site))
-
-
-def _root_handlers() -> list[logging.Handler]:
-    """What is at the root without pytest's own, which come and go with each phase."""
-    return [each for each in logging.root.handlers if not type(each).__module__.startswith("_pytest.")]
 
 
 def _level(name: str) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextvars
-import os
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -16,16 +15,12 @@ from pytest_savepoint.loops.patches import harmless
 __all__ = ["State"]
 
 _MISSING: Any = object()
-# As the C library has it, which is ten times cheaper to copy than os.environ.
-_ENVIRONMENT: dict[Any, Any] = getattr(os.environ, "_data", {})
-# pytest sets it in every phase.
-_RUNNING = os.environ.encodekey("PYTEST_CURRENT_TEST")
 
-Picture = tuple[contextvars.Context, dict[str, dict[Any, Any]], dict[Any, Any]]
+Picture = tuple[contextvars.Context, dict[str, dict[Any, Any]]]
 
 
 class State:
-    """Compares context variables, dependency overrides and the environment before and after each test and each fixture."""
+    """Compares context variables and dependency overrides before and after each test and each fixture."""
 
     def __init__(self, recorder: Recorder, caller: Caller) -> None:
         self._recorder = recorder
@@ -43,9 +38,7 @@ class State:
             self._modules = len(sys.modules)
             self._applications = dict(self._find_applications())
         overrides = {name: dict(app.dependency_overrides) for name, app in self._applications.items()}
-        environment = _ENVIRONMENT.copy()
-        environment.pop(_RUNNING, None)
-        return contextvars.copy_context(), overrides, environment
+        return contextvars.copy_context(), overrides
 
     def application(self, app: Any) -> str | None:
         """The name of an application of the caller, as it stands in facts."""
@@ -121,9 +114,7 @@ def _changes(before: Picture, after: Picture) -> list[tuple[str, str]]:
             for key, value in overrides.items()
             if earlier.get(key, _MISSING) is not value
         ]
-    # Names only: a value may be a secret.
-    names = [name for name in before[2].keys() | after[2].keys() if before[2].get(name) != after[2].get(name)]
-    return changed + [(f"environment {name}", "") for name in sorted(map(os.fsdecode, names))]
+    return changed
 
 
 def _is_equal(before: Picture, after: Picture) -> bool:

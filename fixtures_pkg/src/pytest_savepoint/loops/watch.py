@@ -24,7 +24,6 @@ from pytest_savepoint.loops.logs import Logs
 from pytest_savepoint.loops.makers import Loops
 from pytest_savepoint.loops.patches import Patches, harmless
 from pytest_savepoint.loops.reach import Reach, reached, setters
-from pytest_savepoint.loops.seeds import Seeds
 from pytest_savepoint.loops.sessions import Sessions
 from pytest_savepoint.loops.state import State
 from pytest_savepoint.loops.statements import Statements
@@ -61,7 +60,6 @@ class Watch:
         self.local_time = LocalTime(recorder, self.caller, self.connections, self.statements)
         self.state = State(recorder, self.caller)
         self.logs = Logs(recorder, self.caller)
-        self.seeds = Seeds(recorder, self.caller)
         self.deadlines = Deadlines(recorder, self.caller)
         self.caches = Caches(recorder, self.caller)
         self.failures = Failures(
@@ -88,7 +86,6 @@ class Watch:
         self.sessions.install(self._patches)
         self.statements.install(self._patches)
         self.logs.install(self._patches)
-        self.seeds.install(self._patches)
         self.deadlines.install(self._patches)
         self.threads.install(self._patches)
         self.blocking.install(self._patches)
