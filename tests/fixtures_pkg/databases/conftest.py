@@ -8,6 +8,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from programs import path_with_postgresql
 from pytest_savepoint.address import Address
 from pytest_savepoint.databases.clean import clean
 from pytest_savepoint.databases.run import DatabaseRun
@@ -97,16 +98,38 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     clean(read_settings(folder, environ={}), cache=folder)
 
 
+@pytest.fixture
+def postgres_version(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The version that a test asks for, whose programs are found; empty takes the machine's newest."""
+    version = str(getattr(request, "param", ""))
+    if version:
+        monkeypatch.setenv("PATH", path_with_postgresql(version))
+    return version
+
+
 @pytest.fixture(scope="session")
-def server(cache: Path) -> Iterator[Server]:
-    """A server that lives as long as the tests; runs of the tests share it."""
-    server = start_server(read_settings(cache, environ={}), cache=cache)
-    yield server
-    server.stop()
+def start_one(cache: Path) -> Iterator[Callable[[str], Server]]:
+    """Servers by version that live as long as the tests; runs of the tests share them."""
+    servers: dict[str, Server] = {}
+
+    def start(version: str) -> Server:
+        if version not in servers:
+            settings = read_settings(cache, flags={"postgres_version": version}, environ={})
+            servers[version] = start_server(settings, cache=cache)
+        return servers[version]
+
+    yield start
+    for server in servers.values():
+        server.stop()
 
 
 @pytest.fixture
-def environ(cache: Path) -> dict[str, str]:
+def server(start_one: Callable[[str], Server], postgres_version: str) -> Server:
+    return start_one(postgres_version)
+
+
+@pytest.fixture
+def environ(cache: Path, postgres_version: str) -> dict[str, str]:
     """The caller's environment, in which this package is not importable."""
     hidden = ("PYTHONPATH", "DATABASE_URL", "SAVEPOINT_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
@@ -117,12 +140,12 @@ OpenRun = Callable[..., DatabaseRun]
 
 
 @pytest.fixture
-def open_run(project: Project, server: Server, environ: dict[str, str]) -> Iterator[OpenRun]:
+def open_run(project: Project, server: Server, environ: dict[str, str], postgres_version: str) -> Iterator[OpenRun]:
     """Open a run of the project with some settings; it is closed at the end."""
     runs: list[DatabaseRun] = []
 
     def open_one(**flags: Any) -> DatabaseRun:
-        settings = read_settings(project.folder, flags=flags, environ={})
+        settings = read_settings(project.folder, flags={"postgres_version": postgres_version, **flags}, environ={})
         runs.append(DatabaseRun.open(settings, project.folder, python=sys.executable, environ=environ))
         return runs[-1]
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from programs import every_version
 from pytest_savepoint.databases.clean import clean
 from pytest_savepoint.databases.names import BIRTH_MARK
 from pytest_savepoint.databases.run import DatabaseRun
@@ -31,6 +32,7 @@ def open_tables(open_run) -> Callable[..., DatabaseRun]:
     return lambda **flags: open_run(schema="command", migrate_command=TABLES, **flags)
 
 
+@every_version
 async def test_each_worker_has_a_database_with_the_schema_until_the_run_ends(open_tables, ask) -> None:
     run = open_tables()
     run.create_databases(["gw0", "gw1"])
@@ -67,6 +69,7 @@ async def test_callers_loop_is_neither_used_nor_replaced(open_tables) -> None:
     assert asyncio.all_tasks() == before
 
 
+@every_version
 async def test_nobody_can_connect_to_the_template(open_tables, ask) -> None:
     run = open_tables()
     with pytest.raises(asyncpg.PostgresError, match="not currently accepting connections"):
@@ -240,6 +243,7 @@ async def test_clean_leaves_a_given_server_as_it_was_found_and_living_runs_alone
     clean(read_settings(tmp_path, environ={}), cache=tmp_path / "host")
 
 
+@every_version
 async def test_role_without_superuser_rights_is_enough(project, tmp_path, environ, server, ask) -> None:
     await ask("postgres", "drop role if exists creator")
     await ask("postgres", "create role creator login createdb password 'x'")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 import pytest
+from programs import every_version
 from pytest_savepoint.databases.schema import chosen_schema
 from pytest_savepoint.errors import MigrationError, SettingsError
 from pytest_savepoint.settings import read_settings
@@ -155,6 +156,7 @@ def test_sessions_that_migrations_leave_behind_are_ended(project, open_run, ask)
     run.create_databases(["main"])
 
 
+@every_version
 async def test_database_settings_and_grants_reach_the_clones(project, open_run, ask) -> None:
     project.write(
         "schema.sql",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from programs import every_version
 from pytest_savepoint.databases.run import DatabaseRun
 from pytest_savepoint.errors import ExitCode, MigrationError
 
@@ -54,6 +55,7 @@ def write_into(ask) -> Callable[..., object]:
     return write
 
 
+@every_version
 async def test_template_that_is_what_the_migrations_build_is_used_also_with_times_and_random_keys(open_schema, times_built) -> None:
     open_schema().close()
     run = open_schema(verify_template=True)
@@ -89,6 +91,7 @@ async def test_proof_leaves_no_database_behind(open_schema, ask) -> None:
     assert [name for name in names if run.id in name] == []
 
 
+@every_version
 async def test_stored_template_is_restored_on_a_server_that_has_none_and_proved_when_asked(
     open_schema, times_built, forget, ask
 ) -> None:

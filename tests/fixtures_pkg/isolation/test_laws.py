@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from pgbouncer import pgbouncer
+from programs import OTHER_VERSIONS, path_with_postgresql
 from pytest_savepoint.servers import start_server
 from pytest_savepoint.settings import read_settings
 
@@ -33,6 +34,20 @@ WAYS = {
 )
 def test_laws_hold_with(way, run_suite):
     result = run_suite("laws", *WAYS[way])
+    assert f"{LAWS + ASYNCPG_LAWS} passed" in result.stdout, result.stdout + result.stderr
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(
+    ("version", "way"),
+    [
+        *((version, "a loop per test") for version in OTHER_VERSIONS),
+        ("14", "a clone for each test"),  # which has one way only to copy a database
+        ("17", "rows emptied"),
+    ],
+)
+def test_laws_hold_with_each_version_of_the_server(version, way, run_suite):
+    result = run_suite("laws", *WAYS[way], PATH=path_with_postgresql(version), SAVEPOINT_POSTGRES_VERSION=version)
     assert f"{LAWS + ASYNCPG_LAWS} passed" in result.stdout, result.stdout + result.stderr
 
 

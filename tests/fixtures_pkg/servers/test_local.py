@@ -11,6 +11,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from programs import OTHER_VERSIONS, path_with_postgresql
 from pytest_savepoint.databases.clean import clean
 from pytest_savepoint.errors import ServerError
 from pytest_savepoint.servers import Server, start_server
@@ -40,11 +41,18 @@ async def is_gone(server: Server) -> bool:
 
 @pytest.mark.parametrize(
     ("provider", "version"),
-    [("system", "15"), pytest.param("embedded", "16", marks=pytest.mark.e2e), ("embedded", "18")],
+    [
+        ("system", "15"),
+        pytest.param("embedded", "16", marks=pytest.mark.e2e),
+        ("embedded", "18"),
+        *(pytest.param("system", version, marks=pytest.mark.e2e) for version in OTHER_VERSIONS),
+    ],
 )
 async def test_server_of_the_wanted_version_answers_over_socket_and_tcp(
-    make_settings, cache, provider, version
+    make_settings, cache, monkeypatch, provider, version
 ) -> None:
+    if version in OTHER_VERSIONS:
+        monkeypatch.setenv("PATH", path_with_postgresql(version))
     server = start_server(make_settings(provider=provider, postgres_version=version), cache=cache)
     assert server.version.split(".")[0] == version
     assert (await ask(server, "show server_version")).startswith(server.version)
