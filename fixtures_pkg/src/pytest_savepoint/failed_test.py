@@ -31,7 +31,6 @@ class FailedTest:
         self._watch = watch
         self._fixtures: dict[str, Fact] = {}
         self._culprit: Fact | None = None
-        self._finished: list[str] = []
         self._comparison: Fact | None = None
         self._compared: tuple[object, ...] = ()
         self._open_before: list[Fact] = []
@@ -41,10 +40,6 @@ class FailedTest:
         self._culprit = self._comparison = None
         self._compared = ()
         self._open_before = self._watch.statements.open_transactions()
-        self._finished.clear()
-
-    def begin_teardown(self) -> None:
-        self._finished.clear()
 
     def fixture_known(self, name: str, fixture: Fact) -> None:
         """A fixture of the caller is set up."""
@@ -53,9 +48,6 @@ class FailedTest:
     def fixture_gave_up(self, fixture: Fact | None, function: Any) -> None:
         """A fixture raised; the innermost comes first, and those that requested it fail after it with the same error."""
         self._culprit = self._culprit or self._watch.with_source(fixture, function)
-
-    def fixture_finished(self, name: str) -> None:
-        self._finished.append(name)
 
     @harmless
     def assertion_failed(self, op: str, left: object, right: object) -> None:
@@ -75,7 +67,8 @@ class FailedTest:
         watch.checkouts.note_waiting()
         function = getattr(item, "function", None)
         values = dict(getattr(item, "funcargs", None) or {})
-        makers = [each[-1].func for name, each in _definitions(item).items() if name in values]
+        definitions = _definitions(item)
+        makers = [each[-1].func for name, each in definitions.items() if name in values]
         reach = watch.reached([function, *values.values(), *makers]) or Reach()
         statements = watch.statements.of_test(item.nodeid)
         tables = {table.lower() for each in statements for table in _TABLES.findall(each["sql"])}
@@ -84,7 +77,8 @@ class FailedTest:
             function=watch.function(function),
             failed_fixture=self._culprit,
             missing_fixture=self._missing_fixture(error, function),
-            finished=list(self._finished),
+            # pytest forgets what a fixture gave when that is over.
+            finished=[name for name in values if name in definitions and definitions[name][-1].cached_result is None],
             fixtures={name: self._fixture_value(item, name, value) for name, value in values.items()},
             loop_marker=self._loop_marker(item),
             unset_fixtures=self._unset_fixtures(item, values) if self._culprit else [],

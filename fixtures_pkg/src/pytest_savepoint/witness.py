@@ -94,12 +94,16 @@ class Witness:
         if fixture is not None:
             self._failed.fixture_known(name, fixture)
             before = self._watch.state.picture()
+        # A test may ask for one by request.getfixturevalue().
+        caller, run_already = self._watch.caller, self._watch.caller.fixtures_run
+        caller.fixtures_run = True
         try:
             value = yield
         except BaseException:
             self._failed.fixture_gave_up(fixture, fixturedef.func)
             raise
         finally:
+            caller.fixtures_run = run_already
             if before is not None:
                 function = fixturedef.func
                 describe = functools.partial(self._watch.with_source, fixture, function)
@@ -107,9 +111,6 @@ class Witness:
         if name.endswith(("_scoped_runner", "event_loop")):
             self._watch.adopt_runner(value, fixturedef.scope)
         return value
-
-    def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
-        self._failed.fixture_finished(fixturedef.argname)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
@@ -145,9 +146,10 @@ class Witness:
         """What comes next begins here: a hook for each phase would cost more than all that is looked at in one."""
         if call.when == "setup" and call.excinfo is None:
             self._recorder.when = "call"
+            self._watch.caller.fixtures_run = False
         elif call.when != "teardown":
             self._recorder.when = "teardown"
-            self._failed.begin_teardown()
+            self._watch.caller.fixtures_run = True
             self._watch.called(item.nodeid, getattr(item, "function", None), passed=call.excinfo is None)
         else:
             self._watch.end_test(item.nodeid, getattr(item, "function", None))

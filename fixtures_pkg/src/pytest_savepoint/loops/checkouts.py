@@ -6,8 +6,7 @@ import asyncio
 import sys
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 from sqlalchemy import event
@@ -26,8 +25,7 @@ __all__ = ["Checkouts"]
 _LINES = 8
 
 
-@dataclass(frozen=True)
-class _Checkout:
+class _Checkout(NamedTuple):
     """One connection between checkout and checkin."""
 
     pool: int
@@ -35,8 +33,7 @@ class _Checkout:
     task: Callable[[], Any] | None
 
 
-@dataclass(frozen=True)
-class _Waiting:
+class _Waiting(NamedTuple):
     """Somebody who asks a pool for a connection when none is free."""
 
     pool: int
@@ -90,11 +87,11 @@ class Checkouts:
     def _checked_out(self, _adapter: Any, record: Any, fairy: Any) -> None:
         born: Fact | None = record.info.get(BORN)
         frame = sys._getframe(1)  # noqa: SLF001 # who takes it
-        here = self._loops.running(frame)
         checkout = self._held[id(record)] = self._checkout(fairy._pool, frame, born)  # noqa: SLF001 # not in the event
-        if born is None or born["loop"] is None or here is None:
+        if born is None or born["loop"] is None:
             return
-        if born["loop"]["loop"] != here["loop"]:
+        here = self._loops.running(frame)
+        if here is not None and born["loop"]["loop"] != here["loop"]:
             resource = self._connections.now(born)
             self._recorder.note("crossed", resource=resource, loop=here, sites=checkout.fact["sites"])
 
@@ -157,7 +154,7 @@ class Checkouts:
     # -- both -----------------------------------------------------------------------------------------------------
     def _checkout(self, pool: Any, frame: Any, born: Fact | None) -> _Checkout:
         task = current_task()
-        sites, fixture = self._caller.look(frame, _LINES)
+        sites, fixture = self._caller.look_out(frame, _LINES)
         fact = {
             "sites": sites,
             "fixture": fixture,

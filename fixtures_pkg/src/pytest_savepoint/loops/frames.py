@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import linecache
 import os
 import sys
 import sysconfig
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
 from pytest_savepoint.evidence import Fact
 
@@ -25,11 +27,25 @@ _LIBRARIES = tuple(
     }
 )
 _PYTESTS_RUNNER = os.path.join("_pytest", "runner.py")  # noqa: PTH118 # compared with names as the interpreter has them
+# Where a loop calls what waits for its turn: a step of a task, or a callback.
+_RUNS_CALLBACKS = asyncio.events.Handle._run.__code__  # noqa: SLF001
 # Where a greenlet keeps what was seen of those who wait for it, and how much.
 _OUTSIDE = "savepoint_outside"
 _MOST_SITES = 8
+_RUNS_CALLERS_CODE = "run_sync"
+# Beyond the frames of the evidence and of SQLAlchemy's execute(), which are the same for all statements.
+_PASSED = 12
+_NO_WAY: tuple[None, list[int]] = (None, [])
 _GENERATOR = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 _ASYNCHRONOUS = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+
+
+class _Outside(NamedTuple):
+    """Who waits for a greenlet."""
+
+    sites: list[Fact]
+    fixture: Fact | None
+    runs_callers_code: bool
 
 
 def walk(frame: FrameType | None) -> Iterator[FrameType]:
@@ -43,6 +59,29 @@ def walk(frame: FrameType | None) -> Iterator[FrameType]:
         frame = frame.f_back
         if frame is None and parent is not None:
             frame, parent = parent.gr_frame, parent.parent
+
+
+def _greenlet() -> Any:
+    """The greenlet that runs now, if it has a parent: the one in which SQLAlchemy runs its synchronous code."""
+    greenlets = sys.modules.get("greenlet")
+    inside = greenlets.getcurrent() if greenlets is not None else None
+    return inside if inside is not None and inside.parent is not None else None
+
+
+def _depth() -> int:
+    """How many frames the function that asks has above it."""
+    frame, number = sys._getframe(1), 0  # noqa: SLF001
+    while frame.f_back is not None:
+        frame, number = frame.f_back, number + 1
+    return number
+
+
+def _is_as_deep(depths: list[int]) -> bool:
+    """Whether the function that asks has exactly so many frames above it as one of these numbers says, the least first."""
+    try:
+        return any(sys._getframe(depth + 2).f_back is None for depth in depths)  # noqa: SLF001
+    except ValueError:
+        return False
 
 
 def _calls_for_pytest(code: CodeType) -> bool:
@@ -64,8 +103,13 @@ class Caller:
         # By the code's id, because all of a code object is read to hash it; each is kept, so that the id stays its own.
         self._fixtures: dict[int, tuple[CodeType, Fact]] = {}
         self._sites: dict[tuple[int, int], tuple[CodeType, Fact]] = {}
+        self._runs: weakref.WeakKeyDictionary[Any, tuple[list[Fact], Fact | None]] = weakref.WeakKeyDictionary()
+        # By a line in the middle, how deep the stacks of greenlets were that had no line of the caller's.
+        self._ways: dict[tuple[int, int], tuple[CodeType | None, list[int]]] = {}
         self.test: CodeType | None = None
         """The code of the test that runs: no fixture is found further out."""
+        self.fixtures_run = True
+        """Whether a fixture may be on the stack; while a test's own function runs, the walk out to it is saved."""
 
     def owns(self, filename: str) -> bool:
         """Whether a source file is the caller's and not a library's, pytest's or ours."""
@@ -73,8 +117,8 @@ class Caller:
             return bool(self._known[filename])
         except KeyError:
             owned = self._decide(filename)
-            # A walk passes over the files with False without another look, and has to notice where pytest begins.
-            self._known[filename] = None if filename.endswith(_PYTESTS_RUNNER) else owned
+            # A walk passes over the files with False without another look, and has to notice where others begin.
+            self._known[filename] = None if filename.endswith((_PYTESTS_RUNNER, _RUNS_CALLBACKS.co_filename)) else owned
             return owned
 
     def _decide(self, filename: str) -> bool:
@@ -125,24 +169,68 @@ class Caller:
 
     def look(self, frame: FrameType | None, limit: int) -> tuple[list[Fact], Fact | None]:
         """The caller's lines from this frame outwards, and the fixture inside whose function it runs, in one walk."""
+        inside = _greenlet()
+        if inside is None:
+            return self._collect(frame, limit)
+        sites, fixture = self._inside(frame, limit)
+        if fixture is not None or (len(sites) >= limit and not self.fixtures_run):
+            return sites, fixture
+        outer = self._outside(inside)
+        return [*sites, *outer.sites][:limit], outer.fixture
+
+    def look_out(self, frame: FrameType | None, limit: int) -> tuple[list[Fact], Fact | None]:
+        """The same for what only SQLAlchemy does: in a greenlet that runs its code, just those who wait for it are looked at."""
+        inside = _greenlet()
+        outer = self._outside(inside) if inside is not None else None
+        if outer is None or outer.runs_callers_code:
+            return self.look(frame, limit)
+        return outer.sites[:limit], outer.fixture
+
+    def _around(self, frame: FrameType) -> tuple[list[Fact], Fact | None]:
+        """The same of those who run the loop that calls from this frame; they are looked at once while it runs."""
+        loop = asyncio._get_running_loop()  # noqa: SLF001 # get_running_loop, without raising
+        known = self._runs.get(loop) if loop is not None else None
+        if known is None:
+            known = self._collect(frame.f_back, _MOST_SITES)
+            if loop is not None:
+                self._runs[loop] = known
+        return known
+
+    def forget_run(self, loop: asyncio.AbstractEventLoop) -> None:
+        """A loop begins to run, for whomever it may be this time."""
+        self._runs.pop(loop, None)
+
+    def _inside(self, frame: FrameType | None, limit: int) -> tuple[list[Fact], Fact | None]:
+        """The same within a greenlet, where SQLAlchemy goes the same way again and again, mostly with nobody of the caller's.
+
+        A stack that passes through the same line at the same depth and is as deep as one seen before has the same frames:
+        each frame that is looked at costs as much as all else that is recorded of it.
+        """
+        try:
+            passed = sys._getframe(_PASSED)  # noqa: SLF001
+        except ValueError:
+            return self._collect(frame, limit)
+        way = id(passed.f_code), passed.f_lasti
+        _, depths = self._ways.get(way, _NO_WAY)
+        if _is_as_deep(depths):
+            return [], None
         sites, fixture = self._collect(frame, limit)
-        greenlets = sys.modules.get("greenlet")
-        inside = greenlets.getcurrent() if greenlets is not None else None
-        if inside is not None and inside.parent is not None:
-            outer_sites, outer_fixture = self._outside(inside)
-            return [*sites, *outer_sites][:limit], fixture or outer_fixture
+        if not sites:
+            self._ways[way] = passed.f_code, sorted({*depths, _depth()})
         return sites, fixture
 
-    def _outside(self, inside: Any) -> tuple[list[Fact], Fact | None]:
-        """The same of those who wait for a greenlet; they wait until it ends, so it is looked up once and kept with it."""
-        known: tuple[list[Fact], Fact | None] | None = vars(inside).get(_OUTSIDE)
+    def _outside(self, inside: Any) -> _Outside:
+        """Those who wait for a greenlet; they wait until it ends, so they are looked at once and kept with it."""
+        known: _Outside | None = vars(inside).get(_OUTSIDE)
         if known is None:
             parent = inside.parent
             sites, fixture = self._collect(parent.gr_frame, _MOST_SITES)
             if parent.parent is not None:
                 further = self._outside(parent)
-                sites, fixture = [*sites, *further[0]][:_MOST_SITES], fixture or further[1]
-            known = vars(inside)[_OUTSIDE] = sites, fixture
+                sites, fixture = [*sites, *further.sites][:_MOST_SITES], fixture or further.fixture
+            spawned_by = parent.gr_frame.f_back if parent.gr_frame is not None else None
+            runs_callers_code = spawned_by is None or spawned_by.f_code.co_name == _RUNS_CALLERS_CODE
+            known = vars(inside)[_OUTSIDE] = _Outside(sites, fixture, runs_callers_code)
         return known
 
     def _collect(self, frame: FrameType | None, limit: int) -> tuple[list[Fact], Fact | None]:
@@ -157,10 +245,14 @@ class Caller:
                 if owned or self.owns(code.co_filename):
                     if len(sites) < limit:
                         sites.append(self._site(frame, code))
-                    if fixture is None and (registered := self._fixtures.get(id(code))):
-                        fixture = registered[1]
-                    if code is self.test or (fixture is not None and len(sites) >= limit):
+                    if self.fixtures_run:
+                        registered = self._fixtures.get(id(code))
+                        fixture = registered and registered[1]
+                    if code is self.test or fixture is not None or (len(sites) >= limit and not self.fixtures_run):
                         break
+                elif code is _RUNS_CALLBACKS:
+                    beyond, fixture = self._around(frame)
+                    return [*sites, *beyond][:limit], fixture
                 elif _calls_for_pytest(code):
                     break
             frame = frame.f_back

@@ -37,6 +37,7 @@ class Loops:
 
     def install(self, patches: Patches) -> None:
         patches.wrap(asyncio.events, "set_event_loop", self._watch_current_loop)
+        patches.wrap(asyncio.BaseEventLoop, "run_forever", self._watch_runs)
 
     def _watch_current_loop(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def set_event_loop(loop: Any) -> None:
@@ -45,6 +46,13 @@ class Loops:
                 self.unset = self._unsetter(sys._getframe(1)) if loop is None else None  # noqa: SLF001 # who called
 
         return set_event_loop
+
+    def _watch_runs(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def run_forever(loop: asyncio.AbstractEventLoop) -> None:
+            self._caller.forget_run(loop)
+            original(loop)
+
+        return run_forever
 
     @harmless
     def _unsetter(self, frame: FrameType) -> Fact:

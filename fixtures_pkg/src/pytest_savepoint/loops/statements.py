@@ -19,7 +19,7 @@ from pytest_savepoint.loops.frames import Caller
 from pytest_savepoint.loops.keys import Keys, asked
 from pytest_savepoint.loops.patches import Patches, harmless
 from pytest_savepoint.loops.sessions import Sessions
-from pytest_savepoint.loops.sql import Sql, read_sql, takes_locks, tells_the_time
+from pytest_savepoint.loops.sql import read_sql, takes_locks, tells_the_time
 from pytest_savepoint.loops.tasks import Tasks, current_task
 
 __all__ = ["Statements"]
@@ -168,8 +168,12 @@ class Statements:
 
     @harmless
     def _transaction(self, connection: Any, verb: str) -> None:
-        session = self._sessions.on(connection)
-        self._note(self._number(connection), verb, sys._getframe(1), session=session)  # noqa: SLF001
+        number = self._number(connection)
+        # Who asked for it waits further out: within a flush or an autobegin there is nobody else.
+        stack, fixture = self._caller.look_out(sys._getframe(1), _LINES)  # noqa: SLF001
+        entry = self._entry(number, verb, stack, fixture, self._sessions.on(connection))
+        self._window.append(entry)
+        self._follow_transaction(number or 0, entry, verb.lower())
 
     def _number(self, connection: Any) -> int | None:
         fairy = getattr(connection, "_dbapi_connection", None)
@@ -260,9 +264,32 @@ class Statements:
     ) -> None:
         read = read_sql(sql)
         stack, fixture = self._caller.look(frame, _LINES)
+        entry = self._entry(connection, sql, stack, fixture, session)
+        entry["gives"] = [column for column, _ in read.gives]
+        entry["asked"] = asked(read, parameters) if read.asks else {}
+        entry["refreshes"] = context is not None and _refreshes(context)
+        self._window.append(entry)
+        self._keys.note(entry, read, parameters, context)
+        if read.ends_or_begins:
+            self._follow_transaction(connection or 0, entry, read.ends_or_begins)
+        elif read.writes is not None:
+            self._write(connection or 0, entry, *read.writes)
+        begun = self._begun.get(connection or 0)
+        if begun is not None and begun is not entry and len(begun.setdefault("sent", [])) < _SENT:
+            begun["sent"].append(sql[:200])
+        if read.defines:
+            self._definitions.append(entry)
+        if read.dated:
+            self._dated.update(read.dated)
+        if read.ends_backends:
+            self._recorder.note("ends_backends", sql=sql[:300], site=entry["site"], fixture=entry["fixture"])
+
+    def _entry(
+        self, connection: int | None, sql: str, stack: list[Fact], fixture: Fact | None, session: int | None
+    ) -> Fact:
         task = current_task()
         made = self._tasks.made(task)
-        entry: Fact = {
+        return {
             "connection": connection,
             "session": session,
             "sql": sql[:600],
@@ -279,35 +306,21 @@ class Statements:
             "when": self._recorder.when,
             "time": time.monotonic(),
             "error": None,
-            "refreshes": context is not None and _refreshes(context),
-            "gives": [column for column, _ in read.gives],
-            "asked": asked(read, parameters) if read.asks else {},
+            "refreshes": False,
+            "gives": [],
+            "asked": {},
         }
-        self._window.append(entry)
-        self._keys.note(entry, read, parameters, context)
-        self._follow(connection or 0, entry, read)
-        begun = self._begun.get(connection or 0)
-        if begun is not None and len(begun.setdefault("sent", [])) < _SENT:
-            begun["sent"].append(sql[:200])
-        if read.defines:
-            self._definitions.append(entry)
-        self._dated.update(read.dated)
-        if read.ends_backends:
-            self._recorder.note("ends_backends", sql=sql[:300], site=entry["site"], fixture=entry["fixture"])
 
-    def _follow(self, connection: int, entry: Fact, read: Sql) -> None:
+    def _follow_transaction(self, connection: int, entry: Fact, verb: str) -> None:
         """Keep in mind which writes became visible to others."""
-        if read.ends_or_begins:
-            pending = self._unfinished.pop(connection, [])
-            self._begun.pop(connection, None)
-            if read.ends_or_begins == "commit":
-                for each in pending:
-                    self._commit(each)
-            elif read.ends_or_begins != "rollback":
-                self._unfinished[connection] = []
-                self._begun[connection] = entry
-        elif read.writes is not None:
-            self._write(connection, entry, *read.writes)
+        pending = self._unfinished.pop(connection, [])
+        self._begun.pop(connection, None)
+        if verb == "commit":
+            for each in pending:
+                self._commit(each)
+        elif verb != "rollback":
+            self._unfinished[connection] = []
+            self._begun[connection] = entry
 
     def _write(self, connection: int, entry: Fact, verb: str, table: str) -> None:
         write: Fact = {

@@ -38,13 +38,9 @@ class Threads:
 
     @harmless
     def _remember(self, thread: threading.Thread, frame: FrameType) -> None:
-        site = self._caller.site(frame)
-        if site is not None:
-            self._started[thread] = {
-                "site": site,
-                "fixture": self._caller.fixture(frame),
-                "test": self._recorder.test,
-            }
+        sites, fixture = self._caller.look(frame, 1)
+        if sites:
+            self._started[thread] = {"site": sites[0], "fixture": fixture, "test": self._recorder.test}
 
     def of(self, thread: threading.Thread) -> Fact | None:
         return self._started.get(thread)
