@@ -86,16 +86,21 @@ def _read(arguments: Sequence[str], environ: Mapping[str, str]) -> tuple[Command
 def _command(arguments: Sequence[str]) -> tuple[Command, list[str]]:
     """The command line as far as it can be understood, and its faults."""
     # A job calls its steps so; loading and building the parser takes longer than some of them take to run.
-    if len(arguments) == 1 and arguments[0] in VERBS and arguments[0] != "merge":
-        return Command(verb=arguments[0]), []
+    match arguments:
+        case [verb] if verb in VERBS and verb != "merge":
+            return Command(verb=verb), []
+        case ["clean", "--kept"]:
+            return Command(verb="clean", kept=True), []
+        case ["provision", "--hold"]:
+            return Command(verb="provision", function="provision_and_hold"), []
     from savepoint_ci.command_line import read_command  # noqa: PLC0415
 
     return read_command(arguments)
 
 
 def _settings(command: Command, environ: Mapping[str, str]) -> Settings:
-    """The settings in force; in a job they are those that its configure step was given, where nothing else is said."""
-    alone = command.verb in (*_ALONE, "configure") or not command.project.is_dir()
+    """The settings in force; in a job they are those that its first step was given, where nothing else is said."""
+    alone = command.verb in (*_ALONE, "begin") or not command.project.is_dir()
     configured = None if alone else _configured(command.project, environ)
     if configured:
         return read_settings(command.project, flags=command.flags, environ={**configured.variables, **environ})
@@ -106,7 +111,7 @@ def _settings(command: Command, environ: Mapping[str, str]) -> Settings:
 
 
 def _configured(project: Path, environ: Mapping[str, str]) -> Configured | None:
-    """What the configure step of this job was given."""
+    """What the first step of this job was given."""
     return State.of_project(project, environ=environ, cache=cache_directory(environ)).load(Configured)
 
 

@@ -6,21 +6,19 @@ import argparse
 import difflib
 from collections import deque
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 from pytest_savepoint.errors import SettingsError
 from pytest_savepoint.settings import SETTINGS, Setting, parse_duration
 
-from savepoint_ci.shards.plan import MOST_SHARDS
 from savepoint_ci.verbs import BUDGET, CALL_PYTEST, SHARD_SECONDS, VERBS, Command
 
 __all__ = ["FORMATS", "read_command", "shown"]
 
 FORMATS = ("text", "json", "markdown", "github", "gitlab")
 """What `report --format` knows; here by name, because each verb loads only what it needs."""
-_SWITCHES = ("--help", "--show-settings", "--background", "--hold", "--kept")
+_SWITCHES = ("--help", "--show-settings", "--kept")
 _OPTIONS = (*_SWITCHES, "--shards", "--shard-time", "--budget", "--artifact", "--format", *(f"--{setting.kebab}" for setting in SETTINGS))
 
 
@@ -86,10 +84,6 @@ def _parser(arguments: Sequence[str]) -> _Parser:
 
 def _add_own_options(verb: str, of_verb: argparse.ArgumentParser) -> None:
     """The options that only this verb has."""
-    if verb == "provision":
-        how = partial(of_verb.add_argument, dest="function", action="store_const")
-        how("--background", const="provision_in_background", help="do not wait until it answers; later steps do")
-        how("--hold", const="provision_and_hold", help=argparse.SUPPRESS)
     if verb == "plan":
         add = of_verb.add_argument
         add("--shards", type=_shards, metavar="N|auto", help="how many; auto asks the history. Default: auto.")
@@ -109,6 +103,8 @@ def _add_own_options(verb: str, of_verb: argparse.ArgumentParser) -> None:
 
 
 def _shards(text: str) -> int | None:
+    from savepoint_ci.shards.plan import MOST_SHARDS  # noqa: PLC0415 - only for this option, and slow to load
+
     if text == "auto":
         return None
     if text.isdecimal() and 1 <= int(text) <= MOST_SHARDS:

@@ -33,9 +33,10 @@ class Fact:
 
 @dataclass(frozen=True, kw_only=True)
 class Configured(Fact):
-    """The settings of a job as variables, so that its later steps need not be given them again."""
+    """The settings of a job as variables, so that its later steps need not be given them again, and the tool's Python."""
 
     variables: dict[str, str]
+    tool: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ __all__ = ["BUDGET", "CALL_PYTEST", "SHARD_SECONDS", "VERBS", "Command"]
 VERBS = {
     "run": "do everything: server, dependencies, template, suite, report",
     "flaky": "search the suite for tests that are not stable, and say what each depends on",
-    "configure": "check the settings and keep them for the next steps of a job",
+    "begin": "check the settings, keep them for the next steps of a job, and start PostgreSQL in the background",
     "provision": "start PostgreSQL and leave it running for the next steps",
     "install": "install the project's dependencies and what a run needs",
     "fingerprint": "say which stored template the project needs, for the cache of a CI",

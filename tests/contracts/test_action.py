@@ -70,15 +70,15 @@ def test_a_step_is_one_short_command_without_expressions(step: dict[str, Any]) -
 
 
 def test_only_the_first_step_looks_for_the_tool() -> None:
-    assert [step["run"].split()[-1] for step in OURS if "SAVEPOINT_TOOL" not in step["env"]] == ["configure"]
-    assert {step["env"].get("SAVEPOINT_TOOL") for step in OURS[1:]} == {"${{ steps.configure.outputs.tool }}"}
+    assert [step["run"].split()[-1] for step in OURS if "SAVEPOINT_TOOL" not in step["env"]] == ["begin"]
+    assert {step["env"].get("SAVEPOINT_TOOL") for step in OURS[1:]} == {"${{ steps.begin.outputs.tool }}"}
 
 
 def test_postgres_starts_before_dependencies_install_and_the_verdict_comes_last() -> None:
     verbs = [step["run"].split('savepoint" ')[1].split()[0] for step in OURS]
-    assert verbs == [
-        "configure", "provision", "install", "fingerprint", "migrate", "history", "test", "report", "comment", "verdict",
-    ]  # fmt: skip
+    assert verbs == ["begin", "install", "fingerprint", "migrate", "history", "test", "report", "comment"]
+    assert STEPS[-1]["run"] == 'exit "$EXIT_CODE"'
+    assert STEPS[-1]["env"] == {"EXIT_CODE": "${{ steps.report.outputs.exit-code }}"}
 
 
 def test_the_clean_up_is_registered_before_anything_is_started() -> None:

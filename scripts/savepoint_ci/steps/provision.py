@@ -63,7 +63,8 @@ def provision_in_background(invocation: Invocation) -> None:
         variables["SAVEPOINT_JOB"] = str(job.pid)
     with _log(invocation).open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(LAUNCHER), "provision", "--hold", str(invocation.project)],
+            [sys.executable, "-I", "-S", str(LAUNCHER), "provision", "--hold"],
+            cwd=invocation.project,
             env={**invocation.environ, **variables},
             stdin=subprocess.DEVNULL,
             stdout=log,

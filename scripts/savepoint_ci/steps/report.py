@@ -202,6 +202,7 @@ def _tell_runner(invocation: Invocation, found: Report, *, history: Path | None)
     append_summary(environ, job_summary(found))
     outputs = {
         "result": found.result,
+        "exit-code": str(found.exit_code.value),
         "report": str(invocation.report_folder),
         "history": str(history or ""),
         "history-name": artifact_name(comment_key(invocation.settings, environ)),

@@ -127,7 +127,7 @@ def test_suite_on_sqlite_needs_no_server(observer):
 
 
 def test_steps_one_by_one_do_what_a_run_does(project):
-    for verb in (["configure"], ["provision", "--background"], ["install"], ["migrate"], ["test"], ["report"]):
+    for verb in (["begin"], ["install"], ["migrate"], ["test"], ["report"]):
         done = project.call(*verb)
         assert done.returncode == 0, done.stdout + done.stderr
     assert len(servers(project)) == 1
@@ -152,7 +152,7 @@ def test_server_that_cannot_be_had_ends_with_the_code_of_the_database(project):
 
 
 def test_failure_in_the_background_is_told_by_the_step_that_waits(project):
-    assert project.call("provision", "--background", "--postgres-version", "99", "--provider", "system").returncode == 0
+    assert project.call("begin", "--postgres-version", "99", "--provider", "system").returncode == 0
     done = project.call("migrate")
     assert done.returncode == 3
     assert "The provider system is not possible" in done.stdout
