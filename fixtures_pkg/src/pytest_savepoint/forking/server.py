@@ -161,6 +161,8 @@ def become_server(listening: socket.socket) -> NoReturn:
     code = 1
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # Libraries leave no garbage worth looking for, and looking would write to all that is shared.
+        gc.disable()
         wanted = Server(listening).serve()
         code = 0 if wanted is None else _become_a_worker(*wanted)
     except BaseException:  # noqa: BLE001 # nothing may reach the frames below, which are another process's
@@ -172,6 +174,7 @@ def become_server(listening: socket.socket) -> NoReturn:
 def _become_a_worker(code: str, folder: bytes, environment: dict[bytes, bytes]) -> int:
     """Go on as a Python that was started with `-u -c code`, and give its exit code."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    gc.enable()
     os.environb.clear()
     os.environb.update(environment)
     os.chdir(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import marshal
 import os
 import select
@@ -156,6 +157,8 @@ def _fork(listening: socket.socket, alive: int, ours: int) -> int:
     # What waits to be written is this process's to write.
     sys.stdout.flush()
     sys.stderr.flush()
+    # What is here now stays until the end; to collect it would copy, page by page, what is shared.
+    gc.freeze()
     server = os.fork()
     if server == 0:
         os.close(ours)
