@@ -14,7 +14,7 @@ import pytest
 from measure.processor import server_seconds
 
 _FILE = "BENCH_CLOCK"
-_POSTMASTER = "BENCH_POSTMASTER"
+_SERVERS = "BENCH_SERVERS"
 # Caches of statements, types and bytecode are filled by then.
 _WARM_UP = 30
 
@@ -45,8 +45,8 @@ class _Clock:
 
 
 def _now() -> tuple[float, float]:
-    """Processor time of this process and the server, and the time of day, in seconds."""
-    return time.process_time() + server_seconds(int(os.environ[_POSTMASTER])), time.perf_counter()
+    """Processor time of this process and the servers, and the time of day, in seconds."""
+    return time.process_time() + server_seconds(map(int, os.environ[_SERVERS].split())), time.perf_counter()
 
 
 def pytest_configure(config: pytest.Config) -> None:

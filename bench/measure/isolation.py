@@ -1,4 +1,7 @@
-"""What isolation costs a test: one that adds three rows, commits and reads them, on session loops and on function loops."""
+"""What isolation costs a test: one that adds three rows, commits and reads them, on session loops and on function loops.
+
+With Redis it sets three keys and reads them.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,9 @@ __all__ = ["Isolation"]
 
 _SUITE = BENCH / "isolation"
 _SAVEPOINT = ("pytest_savepoint.plugin", "peer_savepoint")
+_SAVEPOINT_REDIS = ("pytest_savepoint.plugin", "peer_savepoint_redis")
+_REDIS = ("--savepoint-services", "redis")
+_LOOPS = ("session", "function")
 _EMPTY = "the same test with no database"
 _BARE = "the body and its savepoint on one held connection, no pytest"
 
@@ -31,7 +37,7 @@ class _Peer:
 
 _PEERS = [
     peer
-    for loop in ("session", "function")
+    for loop in _LOOPS
     for peer in (
         _Peer(_EMPTY, loop, test="test_empty.py"),
         _Peer("Savepoint", loop, _SAVEPOINT),
@@ -44,11 +50,15 @@ _PEERS = [
     _Peer("by hand, DELETE of every table", "session", ("peer_handwritten_delete",)),
     _Peer("pytest-async-sqlalchemy", "session", ("pytest_async_sqlalchemy", "peer_async_sqlalchemy")),
     _Peer("by hand, an engine with NullPool per test", "function", ("peer_handwritten_nullpool",)),
+    *(_Peer("Savepoint, SQLite in memory", loop, _SAVEPOINT, ("--savepoint-provider", "sqlite")) for loop in _LOOPS),
+    _Peer("by hand, SQLite in memory made for each test", "function", ("peer_handwritten_sqlite",)),
+    _Peer("Savepoint, keys in Redis in place of rows", "session", _SAVEPOINT_REDIS, _REDIS, "test_keys.py"),
+    _Peer("by hand, keys in Redis and FLUSHDB", "session", ("peer_handwritten_redis",), (), "test_keys.py"),
 ]
 
 
 class Isolation:
-    """Processor time of process and server, and time by the clock, per test."""
+    """Processor time of process and servers, and time by the clock, per test."""
 
     title = "Cost of isolation per test"
 
@@ -71,6 +81,7 @@ class Isolation:
             "BENCH_TESTS": self._tests,
             "BENCH_DATABASE_URL": self._machine.database_url,
             "SAVEPOINT_SERVER_URL": self._machine.server_url,
+            "SAVEPOINT_REDIS_URL": self._machine.redis_url,
             "SAVEPOINT_SCHEMA": "metadata",
             "SAVEPOINT_METADATA": "tables:Base",
             "PYTHONPATH": f"{_SUITE}:{_SUITE / 'peers'}",

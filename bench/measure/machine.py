@@ -1,4 +1,4 @@
-"""The server that all peers share, and one measured process on it."""
+"""The servers that all peers share, and one measured process on them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from typing import Any
 
 import asyncpg
 from pytest_savepoint.servers import start_server
+from pytest_savepoint.services.redis_server import OwnRedis, redis_program
 from pytest_savepoint.settings import read_settings
+from redis import Redis
 
 from measure.processor import parent_of, server_seconds
 
@@ -31,23 +33,25 @@ PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:sqla", "-p",
 
 @dataclass(frozen=True)
 class Machine:
-    """The server, a folder for what is thrown away, and how to run something between them."""
+    """The servers, a folder for what is thrown away, and how to run something between them."""
 
     scratch: Path
-    postmaster: int
+    servers: tuple[int, ...]
+    """The process id of the first process of each."""
     version: str
     server_url: str
     database_url: str
+    redis_url: str
 
     def run(self, command: list[str], *, folder: Path, environ: Mapping[str, str]) -> dict[str, Any]:
         """Run Python with these arguments and give its seconds: what its clock wrote, `start` and `end` as times of
-        day, and the processor time of all its processes and the server as `total_cpu`.
+        day, and the processor time of all its processes and the servers as `total_cpu`.
 
         :raises SystemExit: with its output when it failed.
         """
         clock = self.scratch / "clock.json"
         clock.unlink(missing_ok=True)
-        variables = self.environ({"BENCH_CLOCK": str(clock), "BENCH_POSTMASTER": str(self.postmaster), **environ})
+        variables = self.environ({"BENCH_CLOCK": str(clock), "BENCH_SERVERS": " ".join(map(str, self.servers)), **environ})
         before, start = self._processor_seconds(), time.time()
         done = subprocess.run(
             [sys.executable, *command], cwd=folder, env=variables, capture_output=True, text=True, check=False
@@ -65,23 +69,29 @@ class Machine:
 
     def _processor_seconds(self) -> float:
         ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return ended.ru_utime + ended.ru_stime + server_seconds(self.postmaster)
+        return ended.ru_utime + ended.ru_stime + server_seconds(self.servers)
 
 
 @contextmanager
 def machine() -> Iterator[Machine]:
-    """A machine with a server of its own, which ends with the block."""
+    """A machine with servers of its own, which end with the block."""
+    program = redis_program()
+    if program is None:
+        raise SystemExit("redis-server is missing; install it: apt-get install redis-server")
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         scratch = Path(name)
         # The server's own account has to reach it.
         scratch.chmod(0o755)
         server = start_server(read_settings(scratch, flags={}), cache=scratch / "server")
+        redis = OwnRedis.start(program, timeout=10)
         try:
             postmaster = asyncio.run(_prepare(server.address.url("postgres", "postgresql")))
-            yield Machine(
-                scratch, postmaster, server.version, server.address.url("postgres"), server.address.url("bench")
-            )
+            url = redis.url.reveal()
+            servers = postmaster, Redis.from_url(url).info("server")["process_id"]
+            addresses = server.address.url("postgres"), server.address.url("bench"), url
+            yield Machine(scratch, servers, server.version, *addresses)
         finally:
+            redis.stop()
             server.stop()
 
 

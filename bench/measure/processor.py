@@ -1,8 +1,9 @@
-"""Processor time of a PostgreSQL server, from /proc."""
+"""Processor time of servers, from /proc."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 __all__ = ["parent_of", "server_seconds"]
@@ -10,20 +11,21 @@ __all__ = ["parent_of", "server_seconds"]
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 
-def server_seconds(postmaster: int) -> float:
-    """Processor time of a server since its start, its ended backends included, in seconds.
+def server_seconds(servers: Iterable[int]) -> float:
+    """Processor time of servers since their start, ended backends included, in seconds.
 
-    :param postmaster: the process id of its first process.
+    :param servers: the process id of the first process of each.
     """
-    parent = str(postmaster)
-    ticks = sum(map(int, _fields(postmaster)[11:15]))  # its own and that of the children that have ended
+    parents = {str(server) for server in servers}
+    # Their own and that of the children that have ended.
+    ticks = sum(sum(map(int, _fields(int(parent))[11:15])) for parent in parents)
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 fields = _fields(int(entry.name))
             except OSError:
                 continue  # it has ended since; the next call finds it with its parent
-            if fields[1] == parent:
+            if fields[1] in parents:
                 ticks += sum(map(int, fields[11:13]))
     return ticks * _TICK
 
