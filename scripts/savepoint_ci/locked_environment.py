@@ -5,14 +5,13 @@ Standard library only, because nothing else is there before it.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from pathlib import Path
 
 from pytest_savepoint.errors import SavepointError
 
-__all__ = ["LockedEnvironmentError", "locked_environment", "python_of"]
+__all__ = ["LockedEnvironmentError", "locked_environment", "packages_of", "python_of"]
 
 
 class LockedEnvironmentError(SavepointError):
@@ -25,6 +24,8 @@ def locked_environment(home: Path, lock: Path) -> Path:
     :param lock: a requirements file with hashes.
     :raises LockedEnvironmentError: when the cache cannot be written, or an installer fails.
     """
+    import hashlib  # noqa: PLC0415 - most steps of a job are in their environment, and need none
+
     python = f"{sys.implementation.cache_tag} {sys.version} {sys.base_prefix}"
     environment = home / hashlib.sha256(lock.read_bytes() + python.encode()).hexdigest()[:20]
     if not environment.exists():
@@ -35,6 +36,11 @@ def locked_environment(home: Path, lock: Path) -> Path:
 def python_of(environment: Path) -> Path:
     """The interpreter of an environment."""
     return environment / "Scripts" / "python.exe" if os.name == "nt" else environment / "bin" / "python"
+
+
+def packages_of(environment: Path) -> list[str]:
+    """The folders of an environment in which packages are."""
+    return [*map(str, environment.glob("Lib/site-packages" if os.name == "nt" else "lib/*/site-packages"))]
 
 
 def _make(environment: Path, lock: Path) -> None:

