@@ -39,7 +39,7 @@ class FailedTest:
         """A test starts."""
         self._culprit = self._comparison = None
         self._compared = ()
-        self._open_before = self._watch.statements.open_transactions()
+        self._open_before = self._watch.history.open_transactions()
 
     def fixture_known(self, name: str, fixture: Fact) -> None:
         """A fixture of the caller is set up."""
@@ -70,7 +70,7 @@ class FailedTest:
         definitions = _definitions(item)
         makers = [each[-1].func for name, each in definitions.items() if name in values]
         reach = watch.reached([function, *values.values(), *makers]) or Reach()
-        statements = watch.statements.of_test(item.nodeid)
+        statements = watch.history.of_test(item.nodeid)
         tables = {table.lower() for each in statements for table in _TABLES.findall(each["sql"])}
         watch.recorder.note(
             "failure",
@@ -92,11 +92,11 @@ class FailedTest:
             made=watch.tasks.made_in(item.nodeid),
             open_before=self._open_before,
             statements=statements,
-            committed=watch.statements.committed(tables, item.nodeid),
-            inserted_before=watch.statements.inserted_before(tables, item.nodeid),
+            committed=watch.history.committed(tables, item.nodeid),
+            inserted_before=watch.history.inserted_before(tables, item.nodeid),
             rivals=watch.keys.rivals(item.nodeid, chain_of(error)),
-            deadlocked=watch.statements.deadlocked(chain_of(error)),
-            definitions=watch.statements.definitions(),
+            deadlocked=watch.history.deadlocked(chain_of(error)),
+            definitions=watch.history.definitions(),
             **watch.failures.describe(
                 error, values, self._compared, functools.partial(watch.keys.updated, item.nodeid)
             ),

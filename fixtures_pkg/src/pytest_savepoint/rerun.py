@@ -86,7 +86,7 @@ class Rerun:
         for burner in self._burners:
             burner.kill()
             burner.communicate()
-        self._watch.recorder.note("committed", writes=self._watch.statements.all_committed())
+        self._watch.recorder.note("committed", writes=self._watch.history.all_committed())
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self) -> None:

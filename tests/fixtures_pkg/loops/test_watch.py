@@ -92,9 +92,9 @@ def test_a_loop_is_named_after_who_runs_it(watch):
 def test_transaction_is_forgotten_with_its_connection(watch):
     connection = create_engine("sqlite://").connect()
     connection.exec_driver_sql("SELECT 1")
-    assert len(watch.statements.open_transactions()) == 1
+    assert len(watch.history.open_transactions()) == 1
     connection.invalidate()
-    assert watch.statements.open_transactions() == []
+    assert watch.history.open_transactions() == []
 
 
 def test_tests_after_which_the_process_holds_more_are_named(watch):

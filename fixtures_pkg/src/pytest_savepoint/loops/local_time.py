@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 from pytest_savepoint.evidence import Fact, Recorder
 from pytest_savepoint.loops.connections import Connections
 from pytest_savepoint.loops.frames import Caller, code_of
+from pytest_savepoint.loops.history import History
 from pytest_savepoint.loops.patches import harmless
-from pytest_savepoint.loops.statements import Statements
 
 __all__ = ["LocalTime"]
 
@@ -21,11 +21,11 @@ _ASKS = {"today", "now"}
 class LocalTime:
     """Records passing tests that ask for the local date, where the database that they ask too has another zone."""
 
-    def __init__(self, recorder: Recorder, caller: Caller, connections: Connections, statements: Statements) -> None:
+    def __init__(self, recorder: Recorder, caller: Caller, connections: Connections, history: History) -> None:
         self._recorder = recorder
         self._caller = caller
         self._connections = connections
-        self._statements = statements
+        self._history = history
 
     @harmless
     def look(self, test: str, function: Any) -> None:
@@ -41,7 +41,7 @@ class LocalTime:
             return
         clock = self.clock()
         elsewhere = [zone for zone in self._connections.time_zones() if _offset(zone) != clock["offset"]]
-        dated = self._statements.dated(test) if elsewhere else None
+        dated = self._history.dated(test) if elsewhere else None
         if dated is not None:
             self._recorder.note(
                 "local_time", function=self._caller.function(code), clock=clock, zone=elsewhere[0], sql=dated[:160]

@@ -18,6 +18,7 @@ from pytest_savepoint.loops.deadlines import Deadlines
 from pytest_savepoint.loops.failures import Failures
 from pytest_savepoint.loops.frames import Caller, code_of
 from pytest_savepoint.loops.growth import Growth
+from pytest_savepoint.loops.history import History
 from pytest_savepoint.loops.keys import Keys
 from pytest_savepoint.loops.local_time import LocalTime
 from pytest_savepoint.loops.logs import Logs
@@ -49,6 +50,7 @@ class Watch:
         self.checkouts = Checkouts(recorder, self.caller, self.loops, self.connections, self.tasks)
         self.sessions = Sessions(recorder, self.caller, self.tasks)
         self.keys = Keys(self.caller)
+        self.history = History(recorder, self.connections)
         self.statements = Statements(
             recorder=recorder,
             caller=self.caller,
@@ -56,8 +58,9 @@ class Watch:
             tasks=self.tasks,
             sessions=self.sessions,
             keys=self.keys,
+            history=self.history,
         )
-        self.local_time = LocalTime(recorder, self.caller, self.connections, self.statements)
+        self.local_time = LocalTime(recorder, self.caller, self.connections, self.history)
         self.state = State(recorder, self.caller)
         self.logs = Logs(recorder, self.caller)
         self.deadlines = Deadlines(recorder, self.caller)
