@@ -14,6 +14,7 @@ from pytest_savepoint.diagnosis import (
     loops,
     order,
     schema,
+    sequences,
     sessions,
     tasks,
     timing,
@@ -39,6 +40,7 @@ _RULES: tuple[Rule, ...] = (
     *fixtures.RULES,
     *order.RULES,
     *timing.RULES,
+    *sequences.RULES,
     *chance.RULES,
     *framework.RULES,
 )
