@@ -18,6 +18,7 @@ from pytest_savepoint.errors import SandboxError
 from pytest_savepoint.isolation import conflicts
 from pytest_savepoint.isolation.engines import SharedEngines
 from pytest_savepoint.isolation.ladder import RUNGS
+from pytest_savepoint.isolation.lock_watch import LockWatch
 from pytest_savepoint.isolation.wire import Wire
 from pytest_savepoint.secret import Secret
 from pytest_savepoint.settings import Settings
@@ -69,6 +70,7 @@ class Worker:
         self.source = source
         self._clones: SpareClones | None = None
         self._tables: Tables | None = None
+        self._lock_watch: LockWatch | None = None
         self._ways = {
             "savepoint": self._in_savepoint,
             "rows": self._with_rows_emptied,
@@ -112,9 +114,11 @@ class Worker:
     @contextmanager
     def _in_savepoint(self, nodeid: str) -> Iterator[None]:
         self._listen()
+        watch = self._lock_watch = self._lock_watch or LockWatch(self.address, self._own.name, self.sandbox)
         self.sandbox.sequences = self._sequences_for(nodeid)
         self.sandbox.enter(nodeid)
         yield
+        waited = watch.take_ended()
         try:
             commits = self.sandbox.leave()
         except SandboxError:
@@ -123,6 +127,8 @@ class Worker:
         if commits:
             self._make_anew()
             raise conflicts.committed_past(nodeid, commits)
+        if waited:
+            raise conflicts.waits_were_ended(nodeid, waited)
 
     @contextmanager
     def _with_rows_emptied(self, nodeid: str) -> Iterator[None]:
@@ -238,6 +244,8 @@ class Worker:
         return self._clones
 
     def close(self) -> None:
+        if self._lock_watch is not None:
+            self._lock_watch.close()
         self.engines.close()
         if self._clones is not None:
             self._clones.close()

@@ -139,6 +139,11 @@ class AsyncpgWire:
         return self._sock.fileno() != -1
 
     @property
+    def backend_pid(self) -> int:
+        """The server's process for this connection."""
+        return int(self._origin.get_server_pid())
+
+    @property
     def is_in_transaction(self) -> bool:
         """As the server said with its last answer, which what is still unsent may follow."""
         if self._connection is None:

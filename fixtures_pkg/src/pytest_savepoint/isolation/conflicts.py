@@ -35,6 +35,7 @@ __all__ = [
     "test_escaped",
     "two_loops_at_once",
     "waited_too_long",
+    "waits_were_ended",
 ]
 
 WAY_OUT = 'mark the test with @pytest.mark.savepoint(isolation="rows"), where commits are real.'
@@ -185,6 +186,22 @@ def committed_past(test: str | None, commits: Sequence[Commit]) -> SandboxError:
                 *shown[:_SHOWN_COMMITS],
                 *more,
                 f"The worker's database was made anew after the test. Use the application's async engine there, or {WAY_OUT}",
+            ]
+        )
+    )
+
+
+def waits_were_ended(test: str | None, statements: Sequence[str]) -> SandboxError:
+    shown = [f"  {statement}" for statement in dict.fromkeys(statements)]
+    return _refusal(
+        "\n".join(
+            [
+                (
+                    f"While {test} ran, a subprocess, a thread, a sync driver or a connection of its own waited for a lock "
+                    "that the savepoint around the test held, and would have until the test was over, so it was cancelled:"
+                ),
+                *shown[:_SHOWN_COMMITS],
+                f"Use the application's async engine there, or {WAY_OUT}",
             ]
         )
     )

@@ -48,6 +48,11 @@ class PsycopgWire:
         return bool(self._connection.pgconn.status == pq.ConnStatus.OK)
 
     @property
+    def backend_pid(self) -> int:
+        """The server's process for this connection."""
+        return int(self.pgconn.backend_pid)
+
+    @property
     def is_in_transaction(self) -> bool:
         """As the server said with its last answer."""
         return bool(self.pgconn.transaction_status != pq.TransactionStatus.IDLE)

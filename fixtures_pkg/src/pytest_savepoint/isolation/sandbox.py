@@ -145,6 +145,12 @@ class Sandbox:
         self._state_outlives = self._defined = False
         return was_isolated
 
+    @property
+    def backend(self) -> int | None:
+        """The server process that holds what the running test has locked, if there is a test; asked by another thread."""
+        wire = self.wire
+        return wire.backend_pid if wire is not None and self.test is not None and self._in_transaction else None
+
     def heard(self) -> list[Commit]:
         """What the server has told of commits in this database since the last time somebody asked."""
         unread, self._unread = self._unread, []

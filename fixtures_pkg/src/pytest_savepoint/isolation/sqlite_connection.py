@@ -7,6 +7,7 @@ awaited, and a connection serves loop after loop.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
@@ -44,6 +45,11 @@ class SqliteWire:
     @property
     def is_open(self) -> bool:
         return self._is_open
+
+    @property
+    def backend_pid(self) -> int:
+        """SQLite's server is this process."""
+        return os.getpid()
 
     @property
     def is_in_transaction(self) -> bool:

@@ -17,6 +17,10 @@ class Wire(Protocol):
     @property
     def is_open(self) -> bool: ...
     @property
+    def backend_pid(self) -> int:
+        """The server's process for this connection."""
+        ...
+    @property
     def is_in_transaction(self) -> bool:
         """As the server said with its last answer."""
         ...
