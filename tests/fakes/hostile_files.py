@@ -10,12 +10,12 @@ import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from hostile_text import TRICKS
+from msgspec.structs import replace
 from pytest_savepoint.errors import SavepointError
 from pytest_savepoint.settings import read_settings
 from report_parts import PASSED

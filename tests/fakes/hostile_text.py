@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from report_samples import SAMPLES
 from savepoint_ci.report.model import Coverage, Report, TestResult
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from msgspec.structs import replace
 from savepoint_ci.report.model import (
     Coverage,
     Culprit,

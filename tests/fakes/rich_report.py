@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from msgspec.structs import replace
 from report_parts import PASSED
 from report_samples import SAMPLES
 from savepoint_ci.report.model import FileCoverage, LineTests, Queries

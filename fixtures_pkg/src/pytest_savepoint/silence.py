@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pytest_savepoint.errors import SettingsError
 
@@ -14,6 +14,9 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["Silence", "read_silences", "told_apart"]
 
@@ -49,6 +52,7 @@ class _Finding(Protocol):
     def tests(self) -> tuple[str, ...]: ...
     @property
     def culprit(self) -> _Culprit | None: ...
+    def of_tests(self, tests: tuple[str, ...], /) -> Self: ...
 
 
 _Any = TypeVar("_Any", bound=_Finding)
@@ -69,7 +73,7 @@ def told_apart(findings: Iterable[_Any], silences: Sequence[Silence]) -> tuple[l
         reasons = {test: _reason(about, test) for test in finding.tests or ("",)}
         for reason in dict.fromkeys(reasons.values()):
             tests = tuple(test for test in finding.tests if reasons[test] == reason)
-            part = replace(finding, tests=tests)  # type: ignore[type-var] # both kinds of finding are dataclasses
+            part = finding.of_tests(tests)
             if reason is None:
                 left.append(part)
             else:

@@ -6,11 +6,10 @@ import gzip
 import re
 import zlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, Struct
 from pytest_savepoint.errors import SavepointError
 
 from savepoint_ci.report.model import History as Past
@@ -56,8 +55,7 @@ class HistoryError(SavepointError):
     """A history that cannot be used."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class TestPast:
+class TestPast(Struct, frozen=True, kw_only=True):
     """One test: a letter per run and an average of its seconds in which newer runs count more."""
 
     __test__ = False
@@ -66,19 +64,16 @@ class TestPast:
     seconds: _Seconds = 0.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class History:
+class History(Struct, frozen=True, kw_only=True):
     """What the runs of the default branch were like; `coverage` has the total by commit, the newest last."""
 
     version: Literal[1] = 1
     runs: Annotated[int, Meta(ge=0)] = 0
-    tests: Annotated[dict[_Name, TestPast], Meta(max_length=MOST_TESTS)] = field(default_factory=dict)
+    tests: Annotated[dict[_Name, TestPast], Meta(max_length=MOST_TESTS)] = {}
     coverage: Annotated[
         tuple[tuple[_Commit, Annotated[float, Meta(ge=0, le=100)]], ...], Meta(max_length=_COMMITS)
     ] = ()
-    files: Annotated[dict[_Name, Annotated[float, Meta(ge=0, le=100)]], Meta(max_length=20_000)] = field(
-        default_factory=dict
-    )
+    files: Annotated[dict[_Name, Annotated[float, Meta(ge=0, le=100)]], Meta(max_length=20_000)] = {}
 
     @property
     def durations(self) -> dict[str, float]:

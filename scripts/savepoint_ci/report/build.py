@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import get_args
 
+from msgspec.structs import replace
 from pytest_savepoint.settings import Settings
 from pytest_savepoint.silence import told_apart
 

@@ -1,4 +1,4 @@
-"""report.json, version 1: the dataclasses, and strict reading and writing of them.
+"""report.json, version 1: its types, and strict reading and writing of them.
 
 The limits are part of the types, so that a report made elsewhere (an artifact of somebody's fork) is refused with
 the place of its fault, and the JSON Schema says the same as the code.
@@ -7,11 +7,10 @@ the place of its fault, and the JSON Schema says the same as the code.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, Struct
 from pytest_savepoint.errors import ExitCode, SavepointError
 
 __all__ = [
@@ -100,8 +99,7 @@ class ReportError(SavepointError):
     """A report.json that does not follow its schema."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class PhaseError:
+class PhaseError(Struct, frozen=True, kw_only=True):
     """One error of one phase of a test; `path` is relative to the project, POSIX style."""
 
     phase: Phase
@@ -111,8 +109,7 @@ class PhaseError:
     line: LineNumber | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Queries:
+class Queries(Struct, frozen=True, kw_only=True):
     """What one test asked of the database; `repeated` is one SELECT that it sent `times` times, as in a loop."""
 
     count: Amount
@@ -124,8 +121,7 @@ class Queries:
     times: Amount = 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Kept:
+class Kept(Struct, frozen=True, kw_only=True):
     """The database in which a failed test was repeated, how to open it, and whether the test passed there."""
 
     database: Line
@@ -134,8 +130,7 @@ class Kept:
     passed: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class TestResult:
+class TestResult(Struct, frozen=True, kw_only=True):
     """What became of one test, or of one file that could not be collected; `started` counts from the first test's start."""
 
     __test__ = False  # not a test class, whatever pytest makes of the name
@@ -146,14 +141,13 @@ class TestResult:
     worker: Line = "main"
     phase_errors: Annotated[tuple[PhaseError, ...], Meta(max_length=1_000)] = ()
     started: Seconds | None = None
-    phases: dict[TimedPhase, Seconds] = field(default_factory=dict)
+    phases: dict[TimedPhase, Seconds] = {}
     isolation: Word | None = None
     queries: Queries | None = None
     kept: Kept | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Culprit:
+class Culprit(Struct, frozen=True, kw_only=True):
     """The line to change."""
 
     path: Line
@@ -161,8 +155,7 @@ class Culprit:
     name: Line = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Finding:
+class Finding(Struct, frozen=True, kw_only=True):
     """Why tests broke or may break: one cause, the line to change, and the way out."""
 
     code: Annotated[str, Meta(pattern=r"^SP[1-9][0-9]{2}$(?!\n)")]
@@ -174,9 +167,12 @@ class Finding:
     confidence: Annotated[float, Meta(ge=0, le=1)]
     evidence: Annotated[tuple[Text, ...], Meta(max_length=1_000)] = ()
 
+    def of_tests(self, tests: tuple[str, ...]) -> Finding:
+        """The same finding, about these tests."""
+        return msgspec.structs.replace(self, tests=tests)
 
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
+
+class Verdict(Struct, frozen=True, kw_only=True):
     """What reruns of one test proved.
 
     `interval` holds its rate of failure in percent. It fails after `polluter`, or without `setter`. `command` shows it
@@ -195,8 +191,7 @@ class Verdict:
     reproduced: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Quarantined:
+class Quarantined(Struct, frozen=True, kw_only=True):
     """A test that ran and whose failure does not count until a date (ISO 8601, the last day included)."""
 
     nodeid: Line
@@ -206,16 +201,14 @@ class Quarantined:
     failed: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class Silenced:
+class Silenced(Struct, frozen=True, kw_only=True):
     """A finding that the project does not want to see, and why."""
 
     finding: Finding
     reason: Line
 
 
-@dataclass(frozen=True, kw_only=True)
-class TestHistory:
+class TestHistory(Struct, frozen=True, kw_only=True):
     """What earlier runs of the base branch say about one test; `recent` has a letter per run, the newest last."""
 
     __test__ = False
@@ -227,8 +220,7 @@ class TestHistory:
     recent: Annotated[str, Meta(pattern=r"^[.Fs]{0,50}$(?!\n)")] = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class History:
+class History(Struct, frozen=True, kw_only=True):
     """What is known from earlier runs: how many, the merge base and its total coverage, and the tests worth a word."""
 
     runs: Amount
@@ -237,8 +229,7 @@ class History:
     tests: Annotated[tuple[TestHistory, ...], Meta(max_length=200_000)] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class LineTests:
+class LineTests(Struct, frozen=True, kw_only=True):
     """The tests that ran a stretch of lines, as places in `Coverage.tests`; `total` also counts those not listed."""
 
     first: LineNumber
@@ -247,8 +238,7 @@ class LineTests:
     total: Amount
 
 
-@dataclass(frozen=True, kw_only=True)
-class FileCoverage:
+class FileCoverage(Struct, frozen=True, kw_only=True):
     """One measured file: its number of statements, what did not run, and its percentage with branches.
 
     `touched` is there when coverage.py was asked for contexts.
@@ -261,24 +251,21 @@ class FileCoverage:
     touched: Annotated[tuple[LineTests, ...], Meta(max_length=100_000)] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class FileLines:
+class FileLines(Struct, frozen=True, kw_only=True):
     """Some lines of one file."""
 
     path: Line
     ranges: Ranges
 
 
-@dataclass(frozen=True, kw_only=True)
-class FilePatch:
+class FilePatch(Struct, frozen=True, kw_only=True):
     """The changed lines of one file that did not run."""
 
     path: Line
     uncovered: Ranges
 
 
-@dataclass(frozen=True, kw_only=True)
-class PatchCoverage:
+class PatchCoverage(Struct, frozen=True, kw_only=True):
     """Coverage of the pull request's changed lines; `percent` is 100 when none of them can run."""
 
     percent: Percent
@@ -287,8 +274,7 @@ class PatchCoverage:
     files: Annotated[tuple[FilePatch, ...], Meta(max_length=20_000)] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Coverage:
+class Coverage(Struct, frozen=True, kw_only=True):
     """Percentages of lines, of branches (null when they were not measured) and of both together.
 
     `tests` are the node ids that `touched` of a file means; `only_flaky` are lines that no steady test ran.
@@ -303,8 +289,7 @@ class Coverage:
     only_flaky: Annotated[tuple[FileLines, ...], Meta(max_length=20_000)] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Template:
+class Template(Struct, frozen=True, kw_only=True):
     """The migrated database that workers' databases are clones of.
 
     `hit` means that it was there already, `restored` that it came from a file.
@@ -317,29 +302,26 @@ class Template:
     restored: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Database:
+class Database(Struct, frozen=True, kw_only=True):
     """Where PostgreSQL came from and how tests were kept apart; `isolation` counts tests by kind."""
 
     provider: Line
     reason: Line
     version: Line
     template: Template | None
-    isolation: Annotated[dict[Word, Amount], Meta(max_length=20)] = field(default_factory=dict)
+    isolation: Annotated[dict[Word, Amount], Meta(max_length=20)] = {}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Migration:
+class Migration(Struct, frozen=True, kw_only=True):
     """A new revision, applied to the base branch's schema; `locks` has the strongest one on each table that was there."""
 
     revision: Line
     path: Line
     seconds: Seconds
-    locks: Annotated[dict[Line, Line], Meta(max_length=1_000)] = field(default_factory=dict)
+    locks: Annotated[dict[Line, Line], Meta(max_length=1_000)] = {}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Gate:
+class Gate(Struct, frozen=True, kw_only=True):
     """A limit that the run was held to; `actual` is null when there was nothing to measure."""
 
     name: Word
@@ -348,16 +330,14 @@ class Gate:
     passed: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class Failure:
+class Failure(Struct, frozen=True, kw_only=True):
     """A step that could not do its work, with its complete message."""
 
     step: Word
     message: Text
 
 
-@dataclass(frozen=True, kw_only=True)
-class Run:
+class Run(Struct, frozen=True, kw_only=True):
     """Which run this was; `started` is ISO 8601 in UTC."""
 
     id: Line = ""
@@ -369,8 +349,7 @@ class Run:
     started: Line = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shard:
+class Shard(Struct, frozen=True, kw_only=True):
     """Which part of the suite this report is of; `plan` tells one cut of the suite from another."""
 
     name: ShardName
@@ -378,8 +357,7 @@ class Shard:
     plan: Line = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ShardResult:
+class ShardResult(Struct, frozen=True, kw_only=True):
     """What became of one shard of a merged report; one that left no report is lost, and its tests did not run."""
 
     name: ShardName
@@ -389,8 +367,7 @@ class ShardResult:
     seconds: Seconds = 0.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Allocated:
+class Allocated(Struct, frozen=True, kw_only=True):
     """A line, and by how many bytes in how many blocks its living objects grew over the suite."""
 
     path: Line
@@ -399,8 +376,7 @@ class Allocated:
     blocks: Change
 
 
-@dataclass(frozen=True, kw_only=True)
-class Held:
+class Held(Struct, frozen=True, kw_only=True):
     """What a process holds of what can grow: resident bytes, living tasks and connections."""
 
     bytes: Bytes = 0
@@ -408,8 +384,7 @@ class Held:
     connections: Amount = 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Grown:
+class Grown(Struct, frozen=True, kw_only=True):
     """A test after which its process held more; what it gave back is negative."""
 
     test: Line
@@ -418,8 +393,7 @@ class Grown:
     connections: Change = 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Growth:
+class Growth(Struct, frozen=True, kw_only=True):
     """What one process held after its first and its last test, and the tests that added most.
 
     `allocated` names the lines whose living objects grew most, when the setting `memory` asked for that.
@@ -432,8 +406,7 @@ class Growth:
     allocated: Annotated[tuple[Allocated, ...], Meta(max_length=100)] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Report:
+class Report(Struct, frozen=True, kw_only=True):
     """Everything that one run found."""
 
     version: Literal[1] = 1
@@ -449,7 +422,7 @@ class Report:
     coverage: Coverage | None = None
     database: Database | None = None
     migrations: Annotated[tuple[Migration, ...], Meta(max_length=1_000)] = ()
-    timing: Annotated[dict[Word, Seconds], Meta(max_length=100)] = field(default_factory=dict)
+    timing: Annotated[dict[Word, Seconds], Meta(max_length=100)] = {}
     gates: Annotated[tuple[Gate, ...], Meta(max_length=20)] = ()
     failure: Failure | None = None
     warnings: Annotated[tuple[Text, ...], Meta(max_length=1_000)] = ()

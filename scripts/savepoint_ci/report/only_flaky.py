@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from savepoint_ci.report.model import Coverage, FileLines, Report
 from savepoint_ci.report.sections.unsteady import unsteady_tests

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import get_args
 
 import msgspec
+from msgspec.structs import replace
 from pytest_savepoint.settings import Settings
 
 from savepoint_ci.report.build import decide_gates

@@ -7,11 +7,10 @@ import heapq
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, Struct
 from pytest_savepoint.errors import SavepointError
 
 __all__ = [
@@ -43,16 +42,14 @@ class PlanError(SavepointError):
     """A plan of shards that cannot be used."""
 
 
-@dataclass(frozen=True)
-class CollectedTest:
+class CollectedTest(Struct, frozen=True):
     """A test as pytest collected it; `group` is xdist's, empty when there is none."""
 
     nodeid: str
     group: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
+class Plan(Struct, frozen=True, kw_only=True):
     """The tests of every shard in the order of collection, and the seconds that each is expected to take."""
 
     version: Literal[1] = 1

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
+from msgspec import structs
 from pytest_savepoint.settings import Settings
 
 from savepoint_ci.github.event import Event, EventError, read_event
@@ -88,7 +89,7 @@ def make_report(invocation: Invocation, collected: CollectedCoverage = NOTHING_M
         searched=bool(reran and reran.searched),
         warnings=(*(tested.warnings if tested else ()), *collected.warnings, *(reran.warnings if reran else ())),
     )
-    return with_history(invocation, replace(made, shard=shard_of_run(invocation)))
+    return with_history(invocation, structs.replace(made, shard=shard_of_run(invocation)))
 
 
 def with_history(invocation: Invocation, made: Report) -> Report:
@@ -96,7 +97,7 @@ def with_history(invocation: Invocation, made: Report) -> Report:
     known = known_history(invocation)
     if known is None or made.shard:
         return made
-    return replace(made, history=compare(known, made, base=merge_base(invocation)))
+    return structs.replace(made, history=compare(known, made, base=merge_base(invocation)))
 
 
 def _collect(invocation: Invocation) -> CollectedCoverage:

@@ -9,10 +9,11 @@ import json
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
 from pytest_savepoint.settings import Settings
 
 from savepoint_ci.report.model import LINE_LIMIT, Coverage, FileCoverage, FilePatch, LineTests, PatchCoverage

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import date
 
+from msgspec.structs import replace
 from pytest_savepoint.silence import told_apart
 
 from savepoint_ci.report.model import Gate, Quarantined, Report, Result, Silenced

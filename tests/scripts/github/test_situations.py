@@ -6,13 +6,14 @@ import functools
 import itertools
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_actions import zipped
 from fake_github import REPOSITORY, TOKEN, FakeGitHub, Fault
+from msgspec.structs import replace
 from pytest_savepoint.settings import read_settings
 from report_samples import SAMPLES
 from savepoint_ci.github import publish as publish_module

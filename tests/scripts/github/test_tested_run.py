@@ -7,13 +7,13 @@ import json
 import struct
 import zipfile
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from fake_actions import zipped
 from fake_github import REPOSITORY, TOKEN, FakeGitHub, Fault
 from hostile_text import TRICKS, filled_with
+from msgspec.structs import replace
 from pytest_savepoint.settings import read_settings
 from savepoint_ci.github.publish import Publication, publish_tested_run
 from savepoint_ci.report.markdown import comment_body

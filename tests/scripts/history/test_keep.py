@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from fake_actions import zipped
 from fake_github import REPOSITORY, TOKEN, Fault
+from msgspec.structs import replace
 from pytest_savepoint.settings import read_settings
 from savepoint_ci.github.names import comment_key
 from savepoint_ci.history.fetch import HISTORY_FILE, artifact_name
@@ -90,11 +91,11 @@ def test_nothing_else_writes_one(invocation, change):
 
 @pytest.mark.parametrize("result", ["interrupted", "database", "error"])
 def test_run_that_did_not_come_to_its_end_says_nothing_about_tests(invocation, result):
-    assert write_history(invocation(), Report(**{**vars(REPORT), "result": result})) is None
+    assert write_history(invocation(), replace(REPORT, result=result)) is None
 
 
 def test_shard_writes_none_because_it_knows_a_part_only(invocation):
-    assert write_history(invocation(), Report(**{**vars(REPORT), "shard": Shard(name="1/2")})) is None
+    assert write_history(invocation(), replace(REPORT, shard=Shard(name="1/2"))) is None
 
 
 def test_job_never_reads_what_lies_in_the_workspace(invocation):

@@ -8,6 +8,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from savepoint_ci.history.model import (
     History,
     HistoryError,
@@ -75,7 +76,7 @@ def test_test_that_failed_when_it_ran_last_and_passes_now_has_changed():
 
 def test_test_that_a_rerun_proved_flaky_is_known_as_that_at_once():
     once = report({"test_a": "failed"})
-    once = Report(**{**vars(once), "verdicts": (Verdict(nodeid="test_a", verdict="flaky", runs=5, failures=1),)})
+    once = replace(once, verdicts=(Verdict(nodeid="test_a", verdict="flaky", runs=5, failures=1),))
     (told,) = compare(extend(after("..."), once), report({"test_a": "passed"}), base="").tests
     assert (told.standing, told.runs, told.failures, told.recent) == ("known-flaky", 4, 1, "...F")
 

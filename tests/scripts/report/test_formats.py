@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
 from hostile_text import TRICKS, filled_with
+from msgspec.structs import replace
 from report_samples import SAMPLES
 from safe_renderings import CONTROL
 from savepoint_ci.report.badge import coverage_badge, outcome_badge

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
 from hostile_text import TRICKS, filled_with, hostile, hostile_reports
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from report_samples import SAMPLES
 from safe_renderings import (
     as_github_renders,

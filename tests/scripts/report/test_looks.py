@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from github_page import github_page
 from hostile_text import TRICKS, filled_with
+from msgspec.structs import replace
 from report_parts import PASSED
 from report_samples import SAMPLES
 from rich_report import RICH, SOURCES

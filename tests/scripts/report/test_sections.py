@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import replace
 
 import pytest
 from hostile_text import hostile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from report_samples import SAMPLES
 from safe_renderings import CONTROL
 from savepoint_ci.report.markdown import comment_body

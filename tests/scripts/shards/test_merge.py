@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from pytest_savepoint.settings import read_settings
 from savepoint_ci.report.model import (
     Coverage,

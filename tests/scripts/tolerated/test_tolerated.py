@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from pytest_savepoint.errors import SettingsError
 from pytest_savepoint.settings import read_settings
 from savepoint_ci.report.build import build_report

@@ -101,6 +101,10 @@ class Finding:
     confidence: float
     evidence: tuple[str, ...] = field(default=())
 
+    def of_tests(self, tests: tuple[str, ...]) -> Finding:
+        """The same finding, about these tests."""
+        return replace(self, tests=tests)
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as they stand in the evidence file and in report.json."""
         return {**asdict(self), "tests": list(self.tests), "evidence": list(self.evidence)}
