@@ -79,9 +79,12 @@ def _depth() -> int:
 def _is_as_deep(depths: list[int]) -> bool:
     """Whether the function that asks has exactly so many frames above it as one of these numbers says, the least first."""
     try:
-        return any(sys._getframe(depth + 2).f_back is None for depth in depths)  # noqa: SLF001
+        for depth in depths:
+            if sys._getframe(depth + 1).f_back is None:  # noqa: SLF001
+                return True
     except ValueError:
-        return False
+        pass  # it has fewer
+    return False
 
 
 def _calls_for_pytest(code: CodeType) -> bool:

@@ -42,9 +42,6 @@ class Threads:
         if sites:
             self._started[thread] = {"site": sites[0], "fixture": fixture, "test": self._recorder.test}
 
-    def of(self, thread: threading.Thread) -> Fact | None:
-        return self._started.get(thread)
-
     @harmless
     def note_left(self) -> None:
         """Record the threads for which the interpreter would wait for ever."""
