@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import pytest
 from _pytest.runner import runtestprotocol
 
 from pytest_savepoint.isolation.conflicts import take_refusals
-from pytest_savepoint.isolation.ladder import LEARNED_FILE, Ladder, load_learned, save_learned
+from pytest_savepoint.isolation.ladder import IN_A_LAYER, LEARNED_FILE, Ladder, load_learned, save_learned
 from pytest_savepoint.keeping import repeat_and_keep
 from pytest_savepoint.worker import Worker
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["Climber", "Learner", "marked_isolation"]
 
 _RUN_TESTS_AGAIN = ("rerunfailures", "flaky")
-_LAYERS = frozenset({"db_class_session", "db_module_session"})
 _PASSED = ("passed", "skipped")
 
 
@@ -30,9 +29,17 @@ def marked_isolation(item: pytest.Item) -> str | None:
     return str(marker.kwargs["isolation"]) if marker is not None and "isolation" in marker.kwargs else None
 
 
+def _on_the_ladder(item: pytest.Item) -> tuple[str, str | None, Collection[str]]:
+    return item.nodeid, marked_isolation(item), getattr(item, "fixturenames", ())
+
+
 def _has_layer(item: pytest.Item) -> bool:
     """Data of its module or class are in a transaction that only a savepoint sees."""
-    return not _LAYERS.isdisjoint(getattr(item, "fixturenames", ()))
+    return not IN_A_LAYER.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+def _all_passed(reports: list[pytest.TestReport]) -> bool:
+    return all(report.outcome in _PASSED for report in reports)
 
 
 class Climber:
@@ -49,7 +56,7 @@ class Climber:
     def _rung_of(self, item: pytest.Item) -> str:
         if self._worker.keeps_clone:
             return "clone"
-        return self._ladder.rung(item.nodeid, marked_isolation(item), getattr(item, "fixturenames", ()))
+        return self._ladder.rung(*_on_the_ladder(item))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         if any(self._rung_of(item) == "clone" for item in session.items):
@@ -72,9 +79,12 @@ class Climber:
             if not refusals or not self._climbs(item):
                 break
             reason = reason or refusals[0]
-        passed = all(report.outcome in _PASSED for report in reports)
+        passed = _all_passed(reports)
         if passed and self._outgrew_rows(item):
             reason = reason or f"{item.nodeid} left more behind than emptying tables undoes, so its database was made anew"
+            reports = self._in_clone(item, nextitem) or reports
+        if passed and self._ladder.passed(*_on_the_ladder(item), reason):
+            reason = reason or f"The tests before it in its file needed {self.rung}"
         if passed and reason:
             vars(reports[-1]).update(savepoint_climbed=reason, savepoint_isolation=self.rung)
         elif not passed and self._keep_failed and isinstance(self._worker, Worker) and not _has_layer(item):
@@ -86,11 +96,18 @@ class Climber:
         return True
 
     def _outgrew_rows(self, item: pytest.Item) -> bool:
-        """It passed with its rows emptied, but a clone would have been cheaper."""
-        if not self._worker.outgrew_rows or not self._climbs(item):
-            return False
-        self.rung = self._rung_of(item)
-        return True
+        """It passed with its rows emptied, but a clone would be cheaper."""
+        return self._worker.outgrew_rows and not self._ladder.is_learned(item.nodeid) and self._climbs(item)
+
+    def _in_clone(self, item: pytest.Item, nextitem: pytest.Item | None) -> list[pytest.TestReport]:
+        """Its reports there, or none: a test that knows its database by a URL that was read before fails there."""
+        reports = runtestprotocol(item, nextitem=nextitem, log=False)
+        take_refusals()
+        if _all_passed(reports):
+            return reports
+        self._ladder.stay(item.nodeid, "rows")
+        self.rung = "rows"
+        return []
 
     def _climbs(self, item: pytest.Item) -> bool:
         return not _has_layer(item) and self._ladder.climb(item.nodeid, self.rung, marked=bool(marked_isolation(item)))

@@ -198,6 +198,58 @@ def test_test_whose_sync_driver_waits_for_the_savepoint_has_its_rows_emptied_ins
     assert "rows" in result.stdout, result.stdout
 
 
+SAME_NEED = {
+    f"test_{name}.py": IMPORTS
+    + f"""
+@pytest.mark.parametrize("number", range({tests}))
+async def test_serializable(number):
+    with open("{name}.txt", "a") as file:
+        file.write("run ")
+    async with Session() as session:
+        await session.connection(execution_options={{"isolation_level": "SERIALIZABLE"}})
+        session.add(Crate(label="apples"))
+        await session.commit()
+"""
+    for name, tests in (("first", 5), ("second", 2))
+}
+
+
+def test_tests_whose_neighbours_needed_more_than_a_savepoint_begin_there(run_suite, tmp_path):
+    result = run_suite(SAME_NEED, "-o", "asyncio_mode=auto", "-p", "no:randomly")
+    assert "7 passed" in result.stdout, result.stdout
+    assert result.stdout.count("The tests before it in its file needed rows") == 3, result.stdout
+    runs = [(tmp_path / "project" / f"{name}.txt").read_text().count("run") for name in ("first", "second")]
+    assert runs == [3 * 2 + 2, 2 + 1], "the first of another file tries a savepoint again"
+    learned = json.loads((tmp_path / "project" / "savepoint-isolation.json").read_text())["tests"]
+    assert set(learned.values()) == {"rows"}
+    assert len(learned) == 7
+
+
+URL_READ_BEFORE = {
+    "test_url.py": IMPORTS
+    + """
+@pytest.fixture(scope="session")
+def url():
+    return os.environ["DATABASE_URL"].replace("+asyncpg", "")
+
+async def test_definition(url):
+    connection = await asyncpg.connect(url)
+    await connection.execute("CREATE TABLE barrel (id int)")
+    await connection.close()
+    async with Session() as session:
+        assert await session.scalar(text("SELECT count(*) FROM barrel")) == 0
+"""
+}
+
+
+def test_test_that_knows_its_database_by_an_earlier_url_is_not_learned_for_a_clone(run_suite, tmp_path):
+    for _ in range(2):
+        result = run_suite(URL_READ_BEFORE, "-o", "asyncio_mode=auto")
+        assert "1 passed" in result.stdout, result.stdout
+        learned = json.loads((tmp_path / "project" / "savepoint-isolation.json").read_text())["tests"]
+        assert set(learned.values()) == {"rows"}
+
+
 CODEC = {
     "test_codec.py": """
 import json
