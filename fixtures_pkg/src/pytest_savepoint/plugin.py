@@ -49,9 +49,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_fork_before_initial_conftests(early_config: pytest.Config) -> Generator[None, object, object]:
     """Make what workers are forked from while nobody measures, captures or has imported anything."""
     options = early_config.known_args_namespace
-    workers = getattr(options, "numprocesses", None) or 0
+    # A number, `auto` or `logical`.
+    is_parallel = getattr(options, "numprocesses", None) not in (None, 0, 1)
     # A worker has the controller's options.
-    if workers > 1 and "PYTEST_XDIST_WORKER" not in os.environ and not (options.help or options.version or options.collectonly):
+    if is_parallel and "PYTEST_XDIST_WORKER" not in os.environ and not (options.help or options.version or options.collectonly):
         _fork_workers(early_config)
     return (yield)
 

@@ -35,7 +35,7 @@ def test_dies():
 @pytest.mark.parametrize(
     ("way", "expected", "further"),
     [
-        ("auto", "forked", ()),
+        ("auto", "forked", ("-n", "auto")),
         # A plugin of the project is there before pytest asks any plugin for anything.
         ("auto", "forked by a server", ("-p", "the_projects_plugin")),
         ("spawn", "spawned", ()),
@@ -44,7 +44,7 @@ def test_dies():
 def test_worker_that_dies_is_replaced_and_named(run_suite, way, expected, further):
     suite = {**SUITE, "the_projects_plugin.py": ""}
     variables = {"EXPECTED": expected, "SAVEPOINT_WORKER_START": way, "SAVEPOINT_SCHEMA": "none"}
-    result = run_suite(suite, "-o", "asyncio_mode=auto", "-n", "2", *further, **variables)
+    result = run_suite(suite, "-o", "asyncio_mode=auto", "-n", "2", *further, PYTEST_XDIST_AUTO_NUM_WORKERS="2", **variables)
     assert "1 failed, 8 passed" in result.stdout, result.stdout + result.stderr
     assert "crashed while running 'test_it.py::test_dies'" in result.stdout
 

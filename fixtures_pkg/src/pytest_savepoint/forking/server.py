@@ -192,7 +192,7 @@ def _become_a_worker(code: str, folder: bytes, environment: dict[bytes, bytes]) 
     if "numpy" in sys.modules:  # the standard library's generator does this by itself
         sys.modules["numpy"].random.seed()
     # A recursion may be as deep as in a Python that has nothing of the controller below it.
-    sys.setrecursionlimit(sys.getrecursionlimit() + len(list(traceback.walk_stack(None))))
+    sys.setrecursionlimit(sys.getrecursionlimit() + _depth())
     main = sys.modules["__main__"] = ModuleType("__main__")
     try:
         return _run(code, main)
@@ -200,6 +200,13 @@ def _become_a_worker(code: str, folder: bytes, environment: dict[bytes, bytes]) 
         # What Python does at its end; only the memory is left to the kernel, for half of it is shared.
         threading._shutdown()  # type: ignore[attr-defined] # noqa: SLF001 # as multiprocessing ends its forks
         atexit._run_exitfuncs()  # noqa: SLF001 # as above
+
+
+def _depth() -> int:
+    frame, depth = sys._getframe(), 0  # noqa: SLF001 # the interpreter's own name
+    while frame.f_back is not None:
+        frame, depth = frame.f_back, depth + 1
+    return depth
 
 
 def _run(code: str, main: ModuleType) -> int:
