@@ -79,7 +79,11 @@ def _snapshot(record: Record) -> Iterator[Finding]:
         if not asserted(failure):
             continue
         for task in failure["carried"]:
-            names = sorted(set(task["variables"]) & set(failure["reached"]["variables"]))
+            # A default is only missed by who sets the variable.
+            names = sorted(
+                set(task["variables"]) & set(failure["reached"]["variables"])
+                | set(task["defaults"]) & set(failure["reached"]["sets"])
+            )
             if not names or (task["test"] == failure["test"] and task["fixture"] is None and task["when"] == "call"):
                 continue
             yield finding(

@@ -10,6 +10,7 @@ from pytest_savepoint.diagnosis.record import (
     Fact,
     Record,
     at_site,
+    innermost,
     place,
     raised,
     sqlstates,
@@ -39,9 +40,35 @@ def tasks_together(failure: Fact) -> Fact | None:
     return None
 
 
+def _is_busy(error: Fact) -> bool:
+    """Whether a connection was asked for something while it was at something else; a second begin() is, too."""
+    return _BUSY in error["message"] or _begins_again(error)
+
+
+def _begins_again(error: Fact) -> bool:
+    origin = error["raised_in"] or {"path": "", "name": ""}
+    of_connection = origin["path"].endswith("sqlalchemy/engine/base.py") and origin["name"] == "begin"
+    return bool(error["type"] == "InvalidRequestError" and of_connection)
+
+
+def _begun_by_another(failure: Fact, error: Fact) -> list[int]:
+    """The connection on which a task has begun a transaction at the line at which the next one was refused."""
+    line = error["sites"][-1] if _begins_again(error) and error["sites"] else None
+    tasks = {made["task"] for made in failure["made"]}
+    return [
+        each["connection"]
+        for each in failure["statements"]
+        if line is not None
+        and each["sql"] == "BEGIN"
+        and each["task"] in tasks
+        and each["site"] is not None
+        and (each["site"]["path"], each["site"]["line"]) == (line["path"], line["line"])
+    ]
+
+
 def _shared_connection(record: Record) -> Iterator[Finding]:
     for failure in record.failures:
-        error = next((each for each in failure["exceptions"] if _BUSY in each["message"]), None)
+        error = next((each for each in failure["exceptions"] if _is_busy(each)), None)
         if (
             error is None
             or failure["foreign"]
@@ -49,7 +76,7 @@ def _shared_connection(record: Record) -> Iterator[Finding]:
             or any(record.during("crossed", failure))
         ):
             continue
-        used: dict[int, set[object]] = {}
+        used: dict[int, set[object]] = {number: {"refused"} for number in _begun_by_another(failure, error)}
         for statement in failure["statements"]:
             if statement["connection"] is not None and statement["task"] is not None:
                 used.setdefault(statement["connection"], set()).add(statement["task"])
@@ -60,13 +87,24 @@ def _shared_connection(record: Record) -> Iterator[Finding]:
         yield finding(
             "connection.shared_across_tasks",
             tests=[failure["test"]],
-            culprit=at_site(together),
+            culprit=at_site(_made_by_application(failure, shared[0], together) or together),
             explanation=f"The tasks made at {place(together)} use one database connection at the same time. A connection "
             "does one thing at a time, so all but the first are refused.",
             fix="Give each task a connection of its own: pass the pool (or engine) and acquire inside the task.",
             confidence=0.95,
             evidence=[f"connection no. {shared[0]} was used by {len(used[shared[0]])} tasks in {failure['test']}"],
         )
+
+
+def _made_by_application(failure: Fact, connection: int, together: Fact) -> Fact | None:
+    """The application's line that opened the one connection, when a test's tasks only send requests to it."""
+    file = failure["test"].partition("::")[0]
+    born = next((each for each in failure["involved"] if each.get("connection") == connection), None)
+    site: Fact | None = born["site"] if born and not born["maker"] else None
+    uses = [each["site"] for each in failure["statements"] if each["connection"] == connection and each["site"]]
+    paths = [each["path"] for each in (site, *uses) if each]
+    of_tests = any(path == file or path.endswith("conftest.py") for path in paths)
+    return site if together["path"] == file and not of_tests else None
 
 
 def _exhausted(record: Record) -> Iterator[Finding]:
@@ -173,7 +211,9 @@ def _connection_limit(record: Record) -> Iterator[Finding]:
                 confidence=0.93,
                 evidence=[f"{sum(each['open'] for each in engines)} connections of {times} engines open"],
             )
-        elif len(workers) > 1 and (engine := next(iter(involved or engines), None)) is not None:
+        elif len(workers) > 1:
+            # A pool that could not be opened is no engine; who asked for it is in the failure.
+            engine = next(iter(involved or engines), {"site": innermost(failure)})
             yield finding(
                 "pool.server_connection_limit",
                 tests=[failure["test"]],
@@ -190,12 +230,17 @@ def _backend_terminated(record: Record) -> Iterator[Finding]:
     for failure in record.failures:
         lost = bool(_LOST & sqlstates(failure)) or raised(failure, "asyncpg/connection.py", "_check_open") is not None
         lost = lost or any("connection is closed" in each["message"] for each in failure["exceptions"])
-        if not lost or failure["foreign"]:
+        # asyncpg's pool takes a connection back by itself when that is lost.
+        taken_back = any("has been released back to the pool" in each["message"] for each in failure["exceptions"])
+        if not (lost or taken_back) or failure["foreign"]:
             continue
         kills = [
             each
             for each in record.of("ends_backends")
-            if each["worker"] == failure["worker"] and each["at"] < failure["at"] and each["site"]
+            if each["worker"] == failure["worker"]
+            and each["at"] < failure["at"]
+            and each["site"]
+            and (lost or each["test"] == failure["test"])
         ]
         if not kills:
             continue

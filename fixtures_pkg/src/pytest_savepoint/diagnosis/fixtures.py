@@ -70,7 +70,9 @@ def _cancel_scope(record: Record) -> Iterator[Finding]:
                 continue
             if "exit" not in origin["name"] or failure["when"] == "call" or not error["sites"]:
                 continue
-            site = error["sites"][-1]
+            around = _fixture_around(failure)
+            of_fixture = [each for each in error["sites"] if around and each["name"] == around["name"]]
+            site = (of_fixture or error["sites"])[-1]
             yield finding(
                 "fixture.cancel_scope_crosses_tasks",
                 tests=[failure["test"]],

@@ -20,6 +20,8 @@ from pytest_savepoint.diagnosis.record import (
 
 __all__ = ["RULES"]
 
+_MAKES_CLIENT = r"ASGITransport|AsyncClient|LifespanManager|TestClient"
+
 
 def _lifespan(record: Record) -> Iterator[Finding]:
     for failure in record.failures:
@@ -28,15 +30,15 @@ def _lifespan(record: Record) -> Iterator[Finding]:
         if found is None:
             continue
         name, missing = found
-        client = _made_by(failure, "httpx", r"ASGITransport|AsyncClient|LifespanManager")
+        client = _made_by(failure, ("httpx.", "starlette.testclient."), _MAKES_CLIENT)
         yield finding(
             "framework.lifespan_not_run",
             tests=[failure["test"]],
             culprit=client,
             explanation=f"The application's lifespan {lifespan['name']} ({place(lifespan)}) sets {name}, and nobody ran it: "
-            "httpx.ASGITransport sends requests only, no start-up.",
+            "httpx.ASGITransport sends requests only, no start-up, and TestClient runs it in a with block only.",
             fix="Enter it around the client: async with app.router.lifespan_context(app): ... (or asgi-lifespan's "
-            "LifespanManager).",
+            "LifespanManager); with TestClient(app) as client: ...",
             confidence=0.95,
             evidence=[missing["message"], f"{lifespan['name']} stores {', '.join(lifespan['stores'])}"],
         )
@@ -58,10 +60,12 @@ def _not_there(failure: Fact, lifespan: Fact) -> tuple[str, Fact] | None:
     return None
 
 
-def _made_by(failure: Fact, package: str, pattern: str) -> Culprit | None:
+def _made_by(failure: Fact, kinds: tuple[str, ...], pattern: str) -> Culprit | None:
     for value in failure["fixtures"].values():
-        if value["type"].startswith(package) and value["fixture"] is not None:
-            return at_fixture(value["fixture"], pattern)
+        if value["type"].startswith(kinds) and value["fixture"] is not None:
+            helper = next((each for each in failure["reached"]["clients"] if line_with(each, pattern)), None)
+            own = line_with(value["fixture"], pattern)
+            return at_fixture(value["fixture"] if own or helper is None else helper, pattern)
     function = failure["function"]
     line = line_with(function, pattern) if function else None
     return at_site({**function, "line": line}) if line else at_site(_asks(failure) or innermost(failure))
@@ -90,7 +94,11 @@ def _set_at(maker: Fact, pattern: str, variable: str | None = None) -> Culprit:
     for function in (maker, *maker["setters"]):
         line = line_with(function, pattern)
         if line is not None and (function is maker or variable is None or variable in function["variables"]):
-            return Culprit(function["path"], line, function["name"])
+            # Who is given the token and drops it is to blame.
+            gives_token = variable is not None and line_with(function, rf"\breturn\b.*{pattern}") is not None
+            asked = line_with(maker, rf"\b{function['name']}\(") if function is not maker and gives_token else None
+            at, line = (maker, asked) if asked else (function, line)
+            return Culprit(at["path"], line, at["name"])
     return at_fixture(maker)
 
 
@@ -197,7 +205,8 @@ def _cached(record: Record) -> Iterator[Finding]:
             continue
         for cache in failure["outdated"]:
             function, name = cache["function"], cache["name"]
-            line = line_with(function, rf"\b{cache['attribute']}\s*=[^=]") if cache["attribute"] else None
+            filled = rf"\b{cache['attribute']}(\[[^]]*\])?\s*=[^=]|\b{cache['attribute']}\.(setdefault|update)\("
+            line = line_with(function, filled) if cache["attribute"] else None
             yield finding(
                 "framework.cached_settings_leaked",
                 tests=[failure["test"]],

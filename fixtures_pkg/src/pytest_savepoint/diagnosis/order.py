@@ -15,6 +15,7 @@ _SELECT = re.compile(r"^\s*(select|with)\b", re.IGNORECASE)
 _ORDERED = re.compile(r"\border\s+by\b", re.IGNORECASE)
 _TAKES_AWAY = re.compile(r"\b(?:truncate|delete\s+from|drop\s+table|drop\s+schema)\b[^;]*", re.IGNORECASE)
 _SETS_LEVEL = r"\b(at_level|set_level|setLevel)\("
+_ROLLS_BACK = r"\.rollback\("
 _EVERY_LOGGER = ("root", "logging.disable")
 _AGGREGATE = re.compile(r"^\s*select\s+(count|sum|min|max|avg|exists|bool_\w+)\s*\(", re.IGNORECASE)
 
@@ -35,21 +36,30 @@ def _rollback_isolation(record: Record) -> Iterator[Finding]:
                     continue
                 value = failure["fixtures"].get(outer["fixture"]["name"])
                 fixture = (value and value["fixture"]) or outer["fixture"]
-                did = "rolls back" if verb == "ROLLBACK" else "commits"
-                yield finding(
-                    "state.rollback_isolation_broken",
-                    tests=[failure["test"]],
-                    culprit=at_fixture(fixture, SESSION_MADE),
-                    explanation=f"The fixture {fixture['name']} opens a transaction around the test, and {place(statement['site'])} "
-                    f"{did} it: the session joined it without a savepoint of its own. What the fixtures wrote is "
-                    f"{'gone' if verb == 'ROLLBACK' else 'there for good'} from then on.",
-                    fix='Make the session with join_transaction_mode="create_savepoint".',
-                    confidence=0.93,
-                    evidence=[
-                        f"{verb} at {place(statement['site'])} on the connection that {fixture['name']} had begun"
-                    ],
-                )
+                yield _outer_ended(failure, fixture, verb, statement["site"])
                 break
+
+
+def _outer_ended(failure: Fact, fixture: Fact, verb: str, site: Fact | None) -> Finding:
+    did = "rolls back" if verb == "ROLLBACK" else "commits"
+    return finding(
+        "state.rollback_isolation_broken",
+        tests=[failure["test"]],
+        culprit=at_fixture(fixture, SESSION_MADE),
+        explanation=f"The fixture {fixture['name']} opens a transaction around the test, and {place(site)} "
+        f"{did} it: the session joined it without a savepoint of its own. What the fixtures wrote is "
+        f"{'gone' if verb == 'ROLLBACK' else 'there for good'} from then on.",
+        fix='Make the session with join_transaction_mode="create_savepoint".',
+        confidence=0.93,
+        evidence=[f"{verb} at {place(site)} on the connection that {fixture['name']} had begun"],
+    )
+
+
+def _undoing(failure: Fact, write: Fact) -> Fact | None:
+    """The fixture that had begun the transaction which a test committed, where it means to roll it back."""
+    value = failure["fixtures"].get(write.get("begun_by"))
+    fixture: Fact | None = value["fixture"] if value else None
+    return fixture if fixture is not None and line_with(fixture, _ROLLS_BACK) is not None else None
 
 
 def _logging_disabled(record: Record) -> Iterator[Finding]:
@@ -258,6 +268,9 @@ def _key_leaked(record: Record) -> Iterator[Finding]:
 
 def _left_behind(failure: Fact, write: Fact, *, explanation: str, confidence: float, evidence: list[str]) -> Finding:
     """A test that failed because of what another one's write left in the database."""
+    undoing = _undoing(failure, write)
+    if undoing is not None:
+        return _outer_ended(failure, undoing, "COMMIT", write["ended_at"])
     fixture = _session_fixture(failure)
     return finding(
         "state.rows_leaked",
@@ -272,9 +285,11 @@ def _left_behind(failure: Fact, write: Fact, *, explanation: str, confidence: fl
 
 
 def _written_by(write: Fact) -> Culprit | None:
-    """The line of the test that made somebody write, such as its request; the application only did as it was told."""
+    """The line of a conftest that wrote for the test, else the test's own that made somebody write, such as its request."""
     file = write["test"].partition("::")[0]
-    return at_site(next((each for each in reversed(write["stack"]) if each["path"] == file), write["site"]))
+    served = (each for each in write["stack"] if each["path"].rpartition("/")[2] == "conftest.py")
+    asked = (each for each in reversed(write["stack"]) if each["path"] == file)
+    return at_site(next(iter((*served, *asked)), write["site"]))
 
 
 def _cleared(failure: Fact) -> bool:

@@ -150,12 +150,12 @@ def overturned(failure: Fact) -> bool:
 
 
 def innermost(failure: Fact) -> Fact | None:
-    """The caller's line that was closest to where the failure was raised."""
-    for error in failure["exceptions"]:
-        if error["sites"]:
-            site: Fact = error["sites"][-1]
-            return site
-    return None
+    """The caller's line that was closest to where the failure was raised; a group of tasks raises only what they did."""
+    sited = [error for error in failure["exceptions"] if error["sites"]]
+    first = next((error for error in sited if "BaseExceptionGroup" not in (error["type"], *error["bases"])), None)
+    error = first or (sited[0] if sited else None)
+    site: Fact | None = error["sites"][-1] if error else None
+    return site
 
 
 def raised(failure: Fact, path: str, name: str) -> Fact | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Iterator
 
 from pytest_savepoint.diagnosis.connections import tasks_together
@@ -11,9 +12,11 @@ from pytest_savepoint.diagnosis.record import (
     Record,
     at_fixture,
     at_site,
+    enclosing,
     innermost,
     line_with,
     place,
+    reads,
     sqlstates,
     tables_of,
     through,
@@ -23,6 +26,7 @@ __all__ = ["RULES", "SESSION_MADE"]
 
 SESSION_MADE = r"(?i)^(?!\s*(async\s+)?def\b).*(session\w*\s*\(|sessionmaker)"
 _ABORTED = "25P02"
+_CONTROLS = ("BEGIN", "START", "SAVEPOINT", "ROLLBACK", "RELEASE", "COMMIT")
 _BUSY = "another operation is in progress"
 _SESSIONS = (
     "sqlalchemy.ext.asyncio.session.",
@@ -100,7 +104,7 @@ def _failed_transaction(record: Record) -> Iterator[Finding]:
         pending = any(error["type"] == "PendingRollbackError" for error in failure["exceptions"])
         if _ABORTED not in sqlstates(failure) and not pending:
             continue
-        first = _first_error(record, failure)
+        first = _first_error(record, failure) or _sent_before(failure)
         wide = [
             value["fixture"]
             for value in failure["fixtures"].values()
@@ -120,7 +124,7 @@ def _failed_transaction(record: Record) -> Iterator[Finding]:
         yield finding(
             "session.failed_transaction_reused",
             tests=[failure["test"]],
-            culprit=at_site(first["site"]) if first is not None and not elsewhere else at_fixture(wide[0]),
+            culprit=at_site(_caught_at(failure, first)) if first is not None and not elsewhere else at_fixture(wide[0]),
             explanation=f"{happened} {name} stays in the aborted transaction, and PostgreSQL refuses whatever comes next.",
             fix=f"Give {name} function scope, or roll back after the expected error (async with session.begin_nested() or "
             "connection.transaction() around it).",
@@ -149,6 +153,37 @@ def _first_error(record: Record, failure: Fact) -> Fact | None:
     )
 
 
+def _sent_before(failure: Fact) -> Fact | None:
+    """The statement before the one that was refused: after an error all are refused, so that one was in error."""
+    site = innermost(failure)
+    sent = [each for each in failure["statements"] if each["when"] == failure["when"]]
+    refused = next((n for n, each in reversed(list(enumerate(sent))) if _same_line(each["site"], site)), None)
+    if refused is None:
+        return None
+    before = [each for each in sent[:refused] if each["connection"] == sent[refused]["connection"]]
+    if not before or before[-1]["sql"].lstrip().upper().startswith(_CONTROLS):
+        return None
+    return {**before[-1], "type": "an error", "sqlstate": before[-1]["error"]}
+
+
+def _same_line(one: Fact | None, other: Fact | None) -> bool:
+    return one is not None and other is not None and (one["path"], one["line"]) == (other["path"], other["line"])
+
+
+def _caught_at(failure: Fact, error: Fact) -> Fact | None:
+    """The line within the `try` that caught an error and went on, where it is in sight; else the statement's."""
+    for site in error.get("stack", ()):
+        for function in failure["functions"]:
+            if (function["path"], function["name"]) != (site["path"], site["name"]):
+                continue
+            block = enclosing(function, site["line"], ast.Try)
+            if isinstance(block, ast.Try) and site["line"] <= (block.body[-1].end_lineno or 0):
+                found: Fact = site
+                return found
+    statement: Fact | None = error["site"]
+    return statement
+
+
 def _failed_before(failure: Fact) -> bool:
     """Whether the test sent anything before the statement that was refused: that may have failed itself."""
     return len([each for each in failure["statements"] if each["when"] == failure["when"]]) > 1
@@ -174,6 +209,23 @@ def _detached_object(record: Record) -> Iterator[Finding]:
                 evidence=[f"{thing['class']} is detached; expired: {', '.join(thing['expired']) or 'relationships'}"],
             )
             break
+        else:
+            kept = failure["detached"]
+            if kept is not None and kept["holder"] is not None and kept["holder"].get("line"):
+                yield _detached_and_kept(failure, kept, kept["holder"])
+
+
+def _detached_and_kept(failure: Fact, thing: Fact, holder: Fact) -> Finding:
+    return finding(
+        "session.detached_object_shared",
+        tests=[failure["test"]],
+        culprit=at_site(holder),
+        explanation=f"{holder['name']} keeps a {thing['class']} for the whole process, whose session is closed. {failure['test']} "
+        f"reads of it what was not loaded ({', '.join(thing['expired'] or thing['relationships'])}), which needs that session.",
+        fix=f"Load all that is read of it ({place(holder)}: selectinload(), expire_on_commit=False), or keep plain values.",
+        confidence=0.93,
+        evidence=[f"{thing['class']} is detached and held by {holder['name']}"],
+    )
 
 
 def _lazy_load(record: Record) -> Iterator[Finding]:
@@ -240,7 +292,7 @@ def _lazy_relationship(failure: Fact) -> Finding:
     return finding(
         "session.lazy_relationship_outside_greenlet",
         tests=[failure["test"]],
-        culprit=at_site(site),
+        culprit=at_site(_loaded_at(failure) or site),
         explanation=f"{place(site)} reads a relationship that the query had not loaded. Loading it now needs a query, and plain "
         "attribute access cannot await one.",
         fix="Load it with the query, .options(selectinload(...)), or await object.awaitable_attrs.<name>.",
@@ -249,8 +301,27 @@ def _lazy_relationship(failure: Fact) -> Finding:
     )
 
 
+def _loaded_at(failure: Fact) -> Fact | None:
+    """The query of the object whose relationship was read, where it is in the application and the read is not beside it."""
+    thing, read = failure["unread"], innermost(failure)
+    file = failure["test"].partition("::")[0]
+    for statement in reversed(failure["statements"] if thing is not None else ()):
+        site: Fact | None = statement["site"]
+        if site is not None and thing is not None and reads(statement["sql"], thing["table"]):
+            return site if read is None or (file not in (site["path"], read["path"])) else None
+    return None
+
+
+def _after_commit(failure: Fact) -> Fact | None:
+    """The line, in the function that committed, from which the expired attribute was read."""
+    commits = [each for each in failure["statements"] if each["sql"].strip().upper() == "COMMIT" and each["site"]]
+    sites: list[Fact] = next((error["sites"] for error in failure["exceptions"] if error["sites"]), [])
+    by = (commits[-1]["site"]["path"], commits[-1]["site"]["name"]) if commits else None
+    return next((site for site in reversed(sites) if (site["path"], site["name"]) == by), None)
+
+
 def _lazy_expired(failure: Fact) -> Finding:
-    site = innermost(failure)
+    site = _after_commit(failure) or innermost(failure)
     return finding(
         "session.lazy_load_after_commit",
         tests=[failure["test"]],

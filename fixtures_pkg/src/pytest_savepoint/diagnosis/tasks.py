@@ -153,10 +153,12 @@ def _never_awaited(record: Record) -> Iterator[Finding]:
 
 def _ignores_cancellation(record: Record) -> Iterator[Finding]:
     for failure in record.failures:
-        if not timed_out(failure):
+        if not timed_out(failure) and not asserted(failure):
             continue
         for task in failure["pending"]:
-            if not task.get("site") or not (task["cancelling"] or through(failure, "pytest_asyncio/")):
+            at_the_end = timed_out(failure) and through(failure, "pytest_asyncio/")
+            called_off = task["cancelling"] and (timed_out(failure) or task.get("test") == failure["test"])
+            if not task.get("site") or not (called_off or at_the_end):
                 continue
             for site in reversed(task["waiting_at"]):
                 handler = _swallows(site)
@@ -222,6 +224,29 @@ def _leaked_task(record: Record) -> Iterator[Finding]:
             break
 
 
+def _leaked_in_memory(record: Record) -> Iterator[Finding]:
+    """A task of one test ended in another one, which met what the task had in hand and is written nowhere in that test."""
+    for failure in record.failures:
+        sources = [failure["function"], *(each["fixture"] for each in failure["fixtures"].values())]
+        written_down = "\n".join(line for each in sources if each for line in each["source"])
+        for task in failure["ended"] if asserted(failure) else ():
+            shown = [each for each in task["in_hand"] if each not in written_down]
+            if not shown or task["test"] == failure["test"]:
+                continue
+            yield finding(
+                "task.leaked_past_test",
+                tests=[failure["test"]],
+                culprit=at_site(task["site"]),
+                explanation=f"The task made at {place(task['site'])} in {task['test']} went on after that test and ended while "
+                f"{failure['test']} ran, which met what it left.",
+                fix="Await or cancel background tasks before the test ends: keep them in a set and drain it in a fixture's "
+                "teardown.",
+                confidence=0.91,
+                evidence=[f"the assertion shows {shown[0]!r}, which a task of {task['test']} had in hand"],
+            )
+            break
+
+
 def _table_written(statement: Fact, failure: Fact) -> str:
     """The table that a statement writes to, or that its transaction had written to when it commits."""
     if statement["sql"].strip().upper().startswith("COMMIT"):
@@ -254,5 +279,6 @@ RULES: tuple[Callable[[Record], Iterator[Finding]], ...] = (
     _never_awaited,
     _ignores_cancellation,
     _leaked_task,
+    _leaked_in_memory,
     _threads_left,
 )

@@ -15,6 +15,7 @@ from pytest_savepoint.diagnosis.record import (
     enclosing,
     innermost,
     line_with,
+    nodes_of,
     place,
     sqlstates,
     tables_of,
@@ -27,6 +28,7 @@ _DEADLOCK, _UNIQUE, _SERIALIZATION = "40P01", "23505", "40001"
 _WRITE = re.compile(r"^\s*(?:update|delete\s+from|insert\s+into)\s+(?:only\s+)?\"?([\w.]+)", re.IGNORECASE)
 _READ = re.compile(r"\bfrom\s+(?:only\s+)?\"?([\w.]+)", re.IGNORECASE)
 _LOCKS = re.compile(r"^\s*(update|delete|insert|lock)\b|\bfor\s+(no\s+key\s+)?(update|share)\b", re.IGNORECASE)
+_WAITS = re.compile(r"\badvisory_(xact_)?lock|\bfor\s+(no\s+key\s+)?update\b|^\s*(lock|update)\b", re.IGNORECASE)
 _NOW = re.compile(r"\b(now\s*\(\s*\)|current_timestamp|transaction_timestamp\s*\(\s*\)|localtimestamp)", re.IGNORECASE)
 _LOCAL_DATE = r"\bdate\.today\(\s*\)"
 _LOCAL_TIME = r"\bdatetime\.now\(\s*\)"
@@ -71,8 +73,9 @@ def _deadlock(record: Record) -> Iterator[Finding]:
 
 def _application_line(failure: Fact) -> Fact | None:
     """The caller's line that the database refused, whichever exception of the chain carries it."""
-    sites = [error["sites"][-1] for error in failure["exceptions"] if error["sites"]]
-    return sites[0] if sites else None
+    refused = next((error for error in failure["exceptions"] if error["sqlstate"] and error["sites"]), None)
+    site: Fact | None = refused["sites"][-1] if refused else innermost(failure)
+    return site
 
 
 def _same(one: Fact | None, other: Fact | None) -> bool:
@@ -199,6 +202,46 @@ def _lost_update(record: Record) -> Iterator[Finding]:
                 )
 
 
+def _overrun(record: Record) -> Iterator[Finding]:
+    """Tasks counted or looked before any had inserted, and then all inserted: a test met more than there may be."""
+    for failure in record.failures:
+        if not _too_many(failure):
+            continue
+        pairs: dict[str, list[tuple[Fact, Fact]]] = {}
+        for transaction in transactions(failure):
+            for number, insert in enumerate(transaction):
+                table, before = _table(insert), transaction[:number]
+                looks = [each for each in before if table in _READ.findall(each["sql"].lower())]
+                safe = "on conflict" in insert["sql"].lower() or any(_WAITS.search(each["sql"]) for each in before)
+                if insert["sql"].lower().lstrip().startswith("insert") and looks and not safe:
+                    pairs.setdefault(table, []).append((looks[-1], insert))
+        for table, each in pairs.items():
+            race = _overlapping(each)
+            if race is None or not all(_same(look["site"], race[0]["site"]) for look, _ in each):
+                continue
+            look, insert = race
+            yield finding(
+                "concurrency.check_then_insert_race",
+                tests=[failure["test"]],
+                culprit=at_site(look["site"]),
+                explanation=f"{place(look['site'])} looks at {table}, and {place(insert['site'])} inserts according to what was "
+                f"there. {len(each)} tasks looked before any of them had inserted.",
+                fix=f"Let one at a time do both: lock before {place(look['site'])} (SELECT ... FOR UPDATE of the parent row, or "
+                "pg_advisory_xact_lock), or let a constraint refuse what is too much.",
+                confidence=0.91,
+                evidence=[look["sql"][:120], insert["sql"][:120]],
+            )
+
+
+def _too_many(failure: Fact) -> bool:
+    """Whether a test counted more than it expected."""
+    comparison = failure["comparison"]
+    if not asserted(failure) or comparison is None or {comparison["left"], comparison["right"]} != {"int"}:
+        return False
+    left, right = (int(each) for each in comparison["shown"])
+    return comparison["op"] in ("==", "<", "<=") and left > right
+
+
 def _computes(sql: str) -> bool:
     return bool(re.search(r"\b(\w+)\s*=\s*\(?\s*(?:\w+\.)?\1\b\s*[-+*/|]", sql))
 
@@ -224,7 +267,7 @@ def _sleep_based(record: Record) -> Iterator[Finding]:
         if not asserted(failure) or site is None or not working:
             continue
         function = failure["exceptions"][0]["function"]
-        sleep = _sleep_before(function, site["line"])
+        sleep = _sleep_before(function, site["line"], failure["reached"]["sleeps"])
         if sleep is None:
             continue
         task = working[0]
@@ -232,8 +275,8 @@ def _sleep_based(record: Record) -> Iterator[Finding]:
         yield finding(
             "time.sleep_based_sync",
             tests=[failure["test"]],
-            culprit=Culprit(site["path"], sleep, site["name"]),
-            explanation=f"{site['path']}:{sleep} sleeps a fixed time and hopes that the task made at {place(task['site'])} is done. "
+            culprit=sleep,
+            explanation=f"{sleep.path}:{sleep.line} sleeps a fixed time and hopes that the task made at {place(task['site'])} is done. "
             f"It was still at {place(at)} when the assertion ran.",
             fix="Wait for what the task signals, with a generous time-out: await asyncio.wait_for(event.wait(), 10), or await the "
             "task itself.",
@@ -242,19 +285,34 @@ def _sleep_based(record: Record) -> Iterator[Finding]:
         )
 
 
-def _sleep_before(function: Fact | None, line: int) -> int | None:
-    """The line of a sleep that precedes the statement at `line` with nothing awaited in between."""
+def _sleep_before(function: Fact | None, line: int, sleepers: list[Fact]) -> Culprit | None:
+    """The sleep that precedes the statement at `line`, with nothing awaited in between or by itself.
+
+    :param sleepers: the functions in reach that sleep.
+    """
     body = enclosing(function, line, (ast.FunctionDef, ast.AsyncFunctionDef))
-    if not isinstance(body, ast.FunctionDef | ast.AsyncFunctionDef):
+    if function is None or not isinstance(body, ast.FunctionDef | ast.AsyncFunctionDef):
         return None
     slept = None
     for statement in body.body:
-        if statement.lineno >= line:
-            break
         awaited = [node for node in ast.walk(statement) if isinstance(node, ast.Await)]
-        sleeps = [node for node in awaited if "sleep" in ast.dump(node.value)]
-        slept = statement.lineno if sleeps else None if awaited else slept
+        if statement.lineno >= line:
+            return slept if not awaited else None
+        if any("sleep" in ast.dump(node.value) for node in awaited):
+            slept = Culprit(function["path"], statement.lineno, function["name"])
+        elif awaited:
+            slept = next((found for each in sleepers if (found := _only_sleeps(each, awaited)) is not None), None)
     return slept
+
+
+def _only_sleeps(helper: Fact, awaited: list[ast.Await]) -> Culprit | None:
+    """The line at which a function sleeps, when it is what was awaited and awaits nothing else itself."""
+    called = [node.value.func for node in awaited if isinstance(node.value, ast.Call)]
+    names = {getattr(each, "attr", None) or getattr(each, "id", None) for each in called}
+    sleeps = [node for node in nodes_of(helper) if isinstance(node, ast.Await)]
+    if names != {helper["name"]} or not sleeps or any("sleep" not in ast.dump(node.value) for node in sleeps):
+        return None
+    return Culprit(helper["path"], sleeps[0].lineno, helper["name"])
 
 
 def _frozen_now(record: Record) -> Iterator[Finding]:
@@ -275,8 +333,9 @@ def _frozen_now(record: Record) -> Iterator[Finding]:
                 continue
             question = asked[-1]["sql"].lower()
             comparison = failure["comparison"] or {}
+            signs = "[-<>]" if _took_no_time(comparison) else "[<>]"
             in_sql = transaction in outer and any(
-                re.search(rf"\b{column}\b\s*[<>]|[<>]\s*(?:\w+\.)?\b{column}\b", question) for column in columns
+                re.search(rf"\b{column}\b\s*{signs}|{signs}\s*(?:\w+\.)?\b{column}\b", question) for column in columns
             )
             in_python = (
                 comparison.get("left") == "datetime"
@@ -300,6 +359,14 @@ def _frozen_now(record: Record) -> Iterator[Finding]:
             break
 
 
+def _took_no_time(comparison: Fact) -> bool:
+    """Whether a duration that should be positive is zero, or less when its beginning was not frozen."""
+    if comparison.get("op") not in (">", ">=", "!="):
+        return False
+    shown = comparison["shown"][0]
+    return bool(comparison["equal"]) or (comparison["left"] in ("float", "int") and float(shown) <= 0)
+
+
 def _timezone(record: Record) -> Iterator[Finding]:
     """A test that asks the process for its local date failed at an hour when that is not the server's."""
     for failure in record.failures:
@@ -308,6 +375,7 @@ def _timezone(record: Record) -> Iterator[Finding]:
             continue
         local = f"{_LOCAL_DATE}|{_LOCAL_TIME}" if clock["local_date"] != clock["utc_date"] else _LOCAL_TIME
         looked_at = [(each, local) for each in (function, *(e["function"] for e in failure["exceptions"])) if each]
+        looked_at += [(each, local) for each in failure["reached"]["clocks"] if _fills_dated(failure, each)]
         for column in _compared_with_clock(failure):
             given = rf"\b{column}\b[\"']?\s*[:=].*(?:{local})"
             looked_at += [(each, given) for each in failure["reached"]["clocks"]]
@@ -326,6 +394,22 @@ def _timezone(record: Record) -> Iterator[Finding]:
                 evidence=[f"local zone {clock['zone']}, {clock['offset'] / 3600:+.0f} h from UTC"],
             )
             break
+
+
+def _fills_dated(failure: Fact, function: Fact) -> bool:
+    """Whether a function inserts into a table, naming no columns, that a later query compares with the server's clock."""
+    last = function["line"] + len(function["source"])
+    filled = {
+        _table(each)
+        for each in failure["statements"]
+        if _table(each) and not each["gives"] and _within(each["site"], function["path"], function["line"], last)
+    }
+    dated = (each["sql"] for each in failure["statements"] if _AGAINST_CLOCK.search(each["sql"]))
+    return any(filled & tables_of(sql) for sql in dated)
+
+
+def _within(site: Fact | None, path: str, first: int, last: int) -> bool:
+    return site is not None and site["path"] == path and first <= int(site["line"]) < last
 
 
 def _compared_with_clock(failure: Fact) -> set[str]:
@@ -376,6 +460,7 @@ RULES: tuple[Callable[[Record], Iterator[Finding]], ...] = (
     _check_then_insert,
     _serialization,
     _lost_update,
+    _overrun,
     _sleep_based,
     _frozen_now,
     _timezone,

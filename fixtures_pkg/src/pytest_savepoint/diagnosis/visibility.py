@@ -148,8 +148,20 @@ def _hidden(failure: Fact) -> tuple[Fact, Fact] | None:
             ]
             # The same connection has written to the table itself, so it is not looking for the other's rows.
             own = [write for write in open_writes.get(number, ()) if reads(statement["sql"], written(write["sql"])[1])]
-            found = (hidden[-1], statement) if hidden and not own else None
+            found = (hidden[-1], statement) if hidden and not own and not _writes_too(failure, statement) else None
     return found
+
+
+def _writes_too(failure: Fact, read: Fact) -> bool:
+    """Whether who reads a table then writes to it in the same task: then it looks for a rival, not for what it was given."""
+    return any(
+        each["time"] > read["time"]
+        and (each["connection"], each["task"]) == (read["connection"], read["task"])
+        and written(each["sql"])[0] == "insert"
+        and reads(read["sql"], written(each["sql"])[1])
+        for each in failure["statements"]
+        if each["when"] == "call"
+    )
 
 
 RULES: tuple[Callable[[Record], Iterator[Finding]], ...] = (_stale_identity_map, _uncommitted)

@@ -15,10 +15,11 @@ from pytest_savepoint.loops.patches import harmless
 __all__ = ["Caches"]
 
 _SHORTEST = 3
+_ENDS = re.compile(r"\}(_\w+)[\"']")  # of a name that is put together: f"{partner}_URL"
 
 
 class Caches:
-    """Follows functions under lru_cache and globals that were None at import; looks at sizes and names, not at values."""
+    """Follows functions under lru_cache and globals that were None or {} at import; looks at sizes and names, not at values."""
 
     def __init__(self, recorder: Recorder, caller: Caller) -> None:
         self._recorder = recorder
@@ -37,17 +38,18 @@ class Caches:
         for name, function in self._functions.items():
             self._count(name, function.cache_info().currsize)
         for name, (module, attribute) in self._empty.items():
-            self._count(name, int(vars(module).get(attribute) is not None))
+            value = vars(module).get(attribute)
+            self._count(name, len(value) if isinstance(value, dict) else int(value is not None))
 
     def _count(self, name: str, size: int) -> None:
-        """Compare with the look before, and remember who filled what was empty."""
+        """Compare with the look before, and remember who filled it last."""
         before = self._sizes.get(name, 0)
         if size == before:
             return
         self._sizes[name] = size
         if not size:
             self._filled.pop(name, None)
-        elif not before:
+        elif size > before:
             self._filled[name] = self._recorder.test, _environment()
 
     def _find(self) -> None:
@@ -58,7 +60,7 @@ class Caches:
             if not isinstance(module, ModuleType) or not isinstance(filename, str) or not self._caller.owns(filename):
                 continue
             for attribute, value in list(vars(module).items()):
-                if value is None and not attribute.startswith("__"):
+                if (value is None or (type(value) is dict and not value)) and not attribute.startswith("__"):
                     self._empty[f"{name}.{attribute}"] = module, attribute
                 elif hasattr(value, "cache_info") and hasattr(value, "__wrapped__"):
                     self._functions[f"{value.__module__}.{value.__qualname__}"] = value
@@ -98,9 +100,12 @@ def _is_read(variable: str, function: Fact, caller: Caller) -> bool:
     """Whether the module of a function names an environment variable, or a settings class's field for it."""
     text = caller.text(function["path"]).lower()
     name = variable.lower()
+    if "environ" in text and any(name.endswith(end) for end in _ENDS.findall(text)):
+        return True
     tails = [name, *(name[at + 1 :] for at, letter in enumerate(name) if letter == "_")]
     return any(re.search(rf"\b{re.escape(tail)}\b", text) for tail in tails if len(tail) > _SHORTEST)
 
 
 def _environment() -> dict[str, str]:
-    return dict(os.environ)
+    # pytest's own change with every test and phase.
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}

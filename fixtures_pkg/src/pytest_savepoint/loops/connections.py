@@ -71,8 +71,8 @@ class Connections:
         for candidate in (thing, _attribute(thing, "driver_connection"), _attribute(thing, "dialect")):
             try:
                 fact = self._drivers.get(candidate) or self._engines.get(candidate)
-            except TypeError:
-                continue  # not hashable, or no weak reference to it
+            except (TypeError, ValueError):
+                continue  # not hashable, as a writable memoryview, or no weak reference to it
             if fact is not None:
                 return fact
         return None

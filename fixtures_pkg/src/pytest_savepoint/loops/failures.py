@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import itertools
+import re
 import sys
 from collections.abc import Callable, Iterator
 from types import ModuleType, TracebackType
@@ -24,6 +25,7 @@ from pytest_savepoint.loops.tasks import Tasks
 __all__ = ["Failures", "chain_of"]
 
 _LONGEST = 600
+_PLUGIN = re.compile(r"/site-packages/(?:(anyio)/pytest_plugin\.py|pytest_asyncio/)")
 
 
 class Failures:
@@ -64,8 +66,10 @@ class Failures:
         running = self._running(frames)
         holders = Holders(self._caller, fixtures)
         foreign = self._foreign(frames, running, holders)
+        shown = " ".join(repr(each)[:_LONGEST] for each in compared)
         return {
             "exceptions": [self._exception(each) for each in chain],
+            "functions": self._functions(frames)[:12],
             "through": sorted({place for frame in frames if (place := self._place(frame))}),
             "loop": running,
             "foreign": foreign,
@@ -76,9 +80,10 @@ class Failures:
             "loop_unset": self._loops.unset,
             "pending": self._tasks.pending()[:12],
             "died": self._tasks.died()[:12],
-            "carried": self._tasks.carried(" ".join(repr(each)[:_LONGEST] for each in compared))[:12]
-            if compared
-            else [],
+            "carried": self._tasks.carried(shown)[:12] if compared else [],
+            "ended": self._tasks.ended(shown)[:12] if compared else [],
+            "detached": self._unread(frames, holders, "detached") if _has(chain, "DetachedInstanceError") else None,
+            "unread": self._unread(frames, holders, "relationships") if _has(chain, "MissingGreenlet") else None,
             "loaded": loaded_in(self._locals(frames, fixtures), compared, is_updated)[:12],
             "lifespan": lifespan_in(frames, self._caller),
             "endpoint": endpoint_in(frames, self._caller),
@@ -89,6 +94,20 @@ class Failures:
         """What the caller's functions in the failure had at hand."""
         own = [frame for frame in frames if self._caller.owns(frame.f_code.co_filename)]
         return [*fixtures.values(), *(value for frame in own for value in frame.f_locals.values())]
+
+    def _functions(self, frames: list[Any]) -> list[Fact]:
+        """The caller's functions in the failure with their source, each once."""
+        codes = dict.fromkeys(each.f_code for each in frames if self._caller.owns(each.f_code.co_filename))
+        return [self._caller.function(code) for code in codes]
+
+    def _unread(self, frames: list[Any], holders: Holders, lacks: str) -> Fact | None:
+        """The innermost ORM object that is detached or lacks a relationship, with what keeps it."""
+        for frame in reversed(frames):
+            for thing in (frame.f_locals.get("instance"), *self._locals([frame], {})):
+                fact = unloaded(thing)
+                if fact is not None and fact[lacks]:
+                    return {**fact, "holder": holders.find(thing)}
+        return None
 
     def applications(self, error: BaseException, fixtures: dict[str, Any]) -> list[Any]:
         """The applications that the failing code and its fixtures send requests to."""
@@ -166,6 +185,9 @@ class Failures:
     def _runs(self, outer: list[Any]) -> Fact:
         """Who ran a loop that was over before anybody could see it run."""
         for frame in reversed(outer):
+            plugin = _PLUGIN.search(frame.f_code.co_filename.replace("\\", "/"))
+            if plugin is not None:
+                return {"maker": plugin[1] or "pytest-asyncio"}
             if self._caller.owns(frame.f_code.co_filename):
                 path = self._caller.path(frame.f_code.co_filename)
                 site = site_of(frame.f_code, frame.f_lineno, path)
@@ -216,6 +238,10 @@ class Failures:
         except Exception:  # noqa: BLE001 # a foreign object's __getattr__ may do anything
             return None
         return self._loops.of(loop)
+
+
+def _has(chain: list[BaseException], name: str) -> bool:
+    return any(type(each).__name__ == name for each in chain)
 
 
 def _called(frames: list[Any], fixtures: dict[str, Any]) -> list[str]:

@@ -36,7 +36,8 @@ class Loops:
         """Who last left the main thread without a current loop."""
 
     def install(self, patches: Patches) -> None:
-        patches.wrap(asyncio.events, "set_event_loop", self._watch_current_loop)
+        for module in (asyncio.events, asyncio):
+            patches.wrap(module, "set_event_loop", self._watch_current_loop)
         patches.wrap(asyncio.BaseEventLoop, "run_forever", self._watch_runs)
 
     def _watch_current_loop(self, original: Callable[..., Any]) -> Callable[..., Any]:

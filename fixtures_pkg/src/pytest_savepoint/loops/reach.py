@@ -20,6 +20,7 @@ __all__ = ["Reach", "reached", "setters"]
 _FAR = 400
 _SETS = {"dependency_overrides", "set"}
 _CLOCKS = {"now", "today"}
+_CLIENTS = {"ASGITransport", "TestClient"}
 _DRAWS = {
     "random",
     "randint",
@@ -41,18 +42,24 @@ class Reach:
     """The process-wide things that a test may use."""
 
     functions: list[Any] = field(default_factory=list)
-    variables: set[str] = field(default_factory=set)
+    variables: dict[str, ContextVar[Any]] = field(default_factory=dict)
     loggers: set[str] = field(default_factory=set)
 
     def as_fact(self, caller: Caller) -> Fact:
-        """Names, and the functions that draw at random or ask for the time, with their source."""
+        """Names, and the functions that draw at random, ask for the time, sleep or make a client, with their source."""
         asking = [code for each in self.functions if _CLOCKS & set(_names(code := _code(each)))]
         drawing = [code for each in self.functions if _DRAWS & set(_names(code := _code(each)))]
+        sleeping = [code for each in self.functions if "sleep" in _names(code := _code(each))]
+        calling = [code for each in self.functions if _CLIENTS & set(_names(code := _code(each)))]
+        setting = [each for each in self.functions if "set" in _names(_code(each))]
         return {
             "variables": sorted(self.variables),
+            "sets": sorted({v.name for each in setting for v in _named(each, caller) if isinstance(v, ContextVar)}),
             "loggers": sorted(self.loggers),
             "draws": [caller.function(code) for code in drawing[:10]],
             "clocks": [caller.function(code) for code in asking[:10]],
+            "sleeps": [caller.function(code) for code in sleeping[:10]],
+            "clients": [caller.function(code) for code in calling[:10]],
         }
 
 
@@ -67,7 +74,7 @@ def reached(things: list[Any], caller: Caller) -> Reach:
             continue
         seen.add(id(thing))
         if isinstance(thing, ContextVar):
-            reach.variables.add(thing.name)
+            reach.variables[thing.name] = thing
         elif isinstance(thing, logging.Logger):
             reach.loggers.add(thing.name)
         else:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import re
 import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
-from types import FrameType
+from types import CellType, FrameType, FunctionType
 from typing import Any
 
 from pytest_savepoint.evidence import Fact, Recorder
 from pytest_savepoint.loops.frames import Caller, site_of
 from pytest_savepoint.loops.makers import Loops
 from pytest_savepoint.loops.patches import Patches, harmless
+from pytest_savepoint.loops.reach import reached
 
 __all__ = ["Tasks", "current_task", "suspended"]
 
 _TELLS_CONTEXT = hasattr(asyncio.Task, "get_context")  # Python 3.12
 _WAITING_LINES = 8
+_SHORTEST, _LONGEST = 3, 80
 
 
 class Tasks:
@@ -34,6 +37,7 @@ class Tasks:
         self._contexts: weakref.WeakKeyDictionary[Any, dict[str, str]] = weakref.WeakKeyDictionary()
         self._latest: deque[Fact] = deque(maxlen=400)
         self._count = 0
+        self._outliving: list[tuple[weakref.ref[Any], Fact]] = []  # at the start of this test, the tasks of others
 
     def install(self, patches: Patches) -> None:
         """Every way to make a task ends in the loop's create_task, except on loops written in C."""
@@ -108,6 +112,30 @@ class Tasks:
         if not _TELLS_CONTEXT:
             self._contexts[task] = _plain(contextvars.copy_context())
 
+    def begin(self) -> None:
+        """A test starts: what others' tasks have in hand that still run is known to be theirs."""
+        self._outliving = [(weakref.ref(task), made) for task, made in self.unfinished() if made["when"] == "call"]
+        self._outliving = [(task, {**made, "in_hand": self._in_hand(task())}) for task, made in self._outliving]
+
+    def _in_hand(self, task: Any) -> list[str]:
+        """The texts among the variables of a waiting task."""
+        frames = (each for each in suspended(task) if self._caller.owns(each.f_code.co_filename))
+        texts = (each for frame in frames for each in frame.f_locals.values() if isinstance(each, str))
+        return [each for each in texts if _SHORTEST <= len(each) <= _LONGEST]
+
+    def ended(self, compared: str) -> list[Fact]:
+        """The tasks of earlier tests that ended in this one, and what they had in hand that a failing assertion shows.
+
+        :param compared: both sides of the assertion as text.
+        """
+        found = []
+        for reference, made in self._outliving:
+            task = reference()
+            shown = [each for each in made["in_hand"] if _shows(compared, each)]
+            if shown and (task is None or task.done()):
+                found.append({**made, "in_hand": shown})
+        return found
+
     def count(self) -> int:
         """How many tasks of the caller are alive, done or not."""
         return len(self._made)
@@ -162,10 +190,21 @@ class Tasks:
         found = []
         for task, made in list(self._made.items()):
             values = _plain(task.get_context()) if _TELLS_CONTEXT else self._contexts.get(task, {})
-            names = [name for name, value in values.items() if re.search(rf"\b{re.escape(value)}\b", compared)]
-            if names:
-                found.append({**made, "variables": names})
+            unset = {name: each for name, each in self._defaults(task).items() if name not in values}
+            names, defaults = ([n for n, v in each.items() if _shows(compared, v)] for each in (values, unset))
+            if names or defaults:
+                found.append({**made, "variables": names, "defaults": defaults})
         return found
+
+    def _defaults(self, task: Any) -> dict[str, str]:
+        """What the context variables that a waiting task's own code reads are when nobody has set them."""
+        frames = [] if task.done() else [each for each in suspended(task) if self._caller.owns(each.f_code.co_filename)]
+        things = [each for frame in frames for each in (_function(frame), *frame.f_locals.values())]
+        unset = contextvars.Context()
+        for variable in reached(things, self._caller).variables.values():
+            with contextlib.suppress(LookupError):  # it has no default
+                unset.run(variable.set, unset.run(variable.get))
+        return _plain(unset)
 
     def unfinished(self) -> list[tuple[Any, Fact]]:
         """The caller's tasks that are not done, and where each comes from."""
@@ -176,9 +215,19 @@ class Tasks:
         return [fact for task, _ in self.unfinished() if (fact := self.of(task)) is not None]
 
 
+def _shows(compared: str, value: str) -> bool:
+    return re.search(rf"\b{re.escape(value)}\b", compared) is not None
+
+
 def _plain(context: contextvars.Context) -> dict[str, str]:
     """The short values among the context variables; a task's own context could keep the task alive."""
     return {variable.name: str(value) for variable, value in context.items() if isinstance(value, str | int)}
+
+
+def _function(frame: FrameType) -> FunctionType:
+    """The function that a frame runs, for who looks at what it names."""
+    cells = tuple(CellType() for _ in frame.f_code.co_freevars)
+    return FunctionType(frame.f_code, frame.f_globals, frame.f_code.co_name, None, cells)
 
 
 def _loop_closed(task: Any) -> bool:

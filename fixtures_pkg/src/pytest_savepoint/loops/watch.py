@@ -102,6 +102,7 @@ class Watch:
         self.caller.test = code_of(function)
         self.statements.install_late(self._patches)
         self.state.begin()
+        self.tasks.begin()
         self.logs.begin()
         self.caches.look()
 

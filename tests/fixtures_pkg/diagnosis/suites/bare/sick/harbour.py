@@ -1,0 +1,50 @@
+"""What hides the fault from the test that meets it."""
+
+import asyncio
+import os
+import time
+import urllib.request
+
+import asyncpg
+from ferry import DSN, buy
+
+os.environ["TZ"] = "Asia/Kolkata"
+time.tzset()
+
+
+async def buy_all(connection, names):
+    sold = 0
+    async with connection.transaction():
+        for name in names:
+            try:
+                await buy(connection, name)  # SP302
+                sold += 1
+            except asyncpg.UniqueViolationError:
+                continue
+    return sold
+
+
+async def clear_harbour():
+    connection = await asyncpg.connect(DSN)
+    await connection.execute(  # SP206
+        "select pg_terminate_backend(pid) from pg_stat_activity "
+        "where datname = current_database() and pid <> pg_backend_pid()"
+    )
+    await connection.close()
+
+
+async def settle():
+    await asyncio.sleep(0.001)  # SP605
+
+
+async def insist(call, times=30):
+    for _ in range(times):
+        try:
+            return await call()
+        except BaseException:  # SP405
+            await asyncio.sleep(0)
+
+
+def tide(url):
+    with urllib.request.urlopen(url, timeout=0.5) as answer:  # SP401
+        return answer.read()
