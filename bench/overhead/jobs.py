@@ -19,6 +19,7 @@ from typing import Any
 
 import yaml
 from caller import ROOT, Caller, published
+from programs import UV
 
 BENCH = Path(__file__).resolve().parent
 WORKFLOW = ROOT / "workflows" / "minimal.yml"
@@ -61,9 +62,9 @@ def prepare(folder: Path) -> Caller:
     shutil.copytree(ROOT / "examples" / "shop", shop, ignore=shutil.ignore_patterns(".*", "__pycache__"))
     environment = folder / "environment"
     python = environment / "bin" / "python"
-    subprocess.run(["uv", "venv", "--quiet", "--no-project", "--python", sys.executable, environment], check=True)
+    subprocess.run([UV, "venv", "--quiet", "--no-project", "--python", sys.executable, environment], check=True)
     install = [
-        "uv",
+        UV,
         "pip",
         "install",
         "--quiet",
@@ -74,6 +75,8 @@ def prepare(folder: Path) -> Caller:
         shop / "requirements.txt",
     ]
     subprocess.run(install, check=True, cwd=folder)
+    # A version manager's, as there may be one on PATH, takes longer to find uv than uv to work.
+    (environment / "bin" / "uv").symlink_to(UV)
     ours = ("SAVEPOINT_", "PYTEST_", "COV_", "PYTHON")
     kept = {name: text for name, text in os.environ.items() if not name.startswith(ours)}
     caller = Caller(
