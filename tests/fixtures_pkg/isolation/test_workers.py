@@ -58,3 +58,28 @@ def test_workers_start_as_xdist_starts_them_where_no_socket_can_be_made(run_suit
         EXPECTED="spawned", SAVEPOINT_SCHEMA="none", TMPDIR=str(deep),
     )  # fmt: skip
     assert "8 passed" in result.stdout, result.stdout + result.stderr
+
+
+REWRITTEN = {
+    "conftest.py": """
+import pytest
+pytest.register_assert_rewrite("mako")
+import mako.template
+""",
+    "test_it.py": """
+import sys
+import pytest
+
+@pytest.mark.parametrize("number", range(2))
+def test_explains(number):
+    assert "-c" not in sys.orig_argv
+    assert type(sys.modules["mako.template"].__spec__.loader).__name__ == "AssertionRewritingHook"
+""",
+}
+
+
+@pytest.mark.e2e
+def test_library_whose_assertions_the_conftest_has_rewritten_is_rewritten_in_workers(run_suite):
+    result = run_suite(REWRITTEN, "-o", "asyncio_mode=auto", "-n", "2", SAVEPOINT_SCHEMA="none")
+    assert "2 passed" in result.stdout, result.stdout + result.stderr
+    assert "warning" not in result.stdout

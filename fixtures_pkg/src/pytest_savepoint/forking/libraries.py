@@ -10,7 +10,7 @@ from collections.abc import Container, Iterable
 from pathlib import Path
 from types import ModuleType
 
-__all__ = ["holds_only_libraries", "libraries", "local_packages"]
+__all__ = ["holds_only_libraries", "libraries", "local_packages", "marked_for_rewriting"]
 
 _FOLDERS = (
     *{sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")},
@@ -34,6 +34,11 @@ def local_packages() -> set[str]:
         for file in distribution.files or ()
     }
     return local - {"pytest_savepoint"}
+
+
+def marked_for_rewriting() -> set[str]:
+    """The modules and packages whose assertions pytest rewrites when they are imported."""
+    return {name for finder in sys.meta_path for name in getattr(finder, "_must_rewrite", ())}
 
 
 def holds_only_libraries(apart_from: Iterable[str]) -> bool:

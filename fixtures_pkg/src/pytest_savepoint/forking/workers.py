@@ -21,7 +21,7 @@ import pytest
 from execnet import gateway_io
 
 from pytest_savepoint.forking.gateway import ForkedWorker, send
-from pytest_savepoint.forking.libraries import holds_only_libraries, libraries, local_packages
+from pytest_savepoint.forking.libraries import holds_only_libraries, libraries, local_packages, marked_for_rewriting
 from pytest_savepoint.forking.server import become_server, is_alone
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class ForkedWorkers:
             shutil.rmtree(self._folder)
             raise
         self._told: set[str] = set()
+        self._marked = marked_for_rewriting()
         self._tell()
         sys.meta_path.insert(0, self)
 
@@ -110,7 +111,9 @@ class ForkedWorkers:
     def _tell(self) -> bool:
         """Have the server import the libraries that this process has imported; False when it is not there."""
         self._told_at = time.monotonic()
-        names = [name for name in libraries(self._told) if name.partition(".")[0] not in self._measured]
+        # What the conftest has marked since, the server would import as it is.
+        apart = self._measured | (marked_for_rewriting() - self._marked)
+        names = [name for name in libraries(self._told) if apart.isdisjoint(_packages(name))]
         self._told.update(names)
         with socket.socket(socket.AF_UNIX) as connection:
             try:
@@ -129,6 +132,12 @@ class ForkedWorkers:
         with contextlib.suppress(ProcessLookupError, ChildProcessError):  # somebody has waited for it already
             _wait_for(self._server)
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _packages(name: str) -> list[str]:
+    """A module and all packages that it is in."""
+    parts = name.split(".")
+    return [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
 
 
 def _wait_for(server: int) -> None:
