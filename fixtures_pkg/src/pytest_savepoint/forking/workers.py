@@ -152,7 +152,8 @@ def _is_shareable(measured: set[str]) -> bool:
     """Whether a worker may begin with what this process has: pytest and its plugins, and nothing of the project."""
     called = getattr(sys.modules["__main__"], "__file__", None) or ""
     # Python's own options are not for workers, and a script of the caller's may have done anything.
-    is_plain = Path(called).name in _PYTEST and (sys.orig_argv[1] == "-m" or not sys.orig_argv[1].startswith("-"))
+    option = next(iter(sys.orig_argv[1:]), "")
+    is_plain = Path(called).name in _PYTEST and (option == "-m" or not option.startswith("-"))
     return is_plain and is_alone() and not _is_watched() and holds_only_libraries(measured)
 
 
