@@ -81,13 +81,13 @@ def _uses_anyio(project: Path) -> bool:
 
 
 def _wheel(cache: Path, environ: Mapping[str, str]) -> Path:
-    """Our fixture package, built once for its contents with the tool's locked build backend."""
+    """Our fixture package, built once for its contents by the tool's uv, which has the build backend in it."""
     place = cache / "wheels" / our_digest()
     if not place.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=place.parent, ignore_cleanup_errors=True) as scratch:
             built = Path(scratch, "built")
-            command = (sys.executable, "-E", "-m", "hatchling", "build", "--target", "wheel", "--directory", built)
+            command = (UV, "build", "--wheel", "--offline", "--no-config", "--python", sys.executable, "--out-dir", built)
             run_program(command, folder=_DISTRIBUTION, environ=environ, purpose="Building pytest-savepoint")
             try:
                 built.rename(place)
