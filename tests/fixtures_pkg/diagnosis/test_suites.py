@@ -11,7 +11,8 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.mark.parametrize(
-    "name", ["narrow", "holders", "keys", "turns", "wide", "records", "background", "drivers", "layers", "bare"]
+    "name",
+    ["narrow", "holders", "keys", "turns", "wide", "records", "background", "drivers", "layers", "bare", "aside"],
 )
 def test_every_marked_line_of_a_sick_suite_is_found_and_no_other(diagnose_suite, name):
     suite = diagnose_suite(f"{name}/sick")
@@ -20,7 +21,9 @@ def test_every_marked_line_of_a_sick_suite_is_found_and_no_other(diagnose_suite,
     assert not suite.faults
 
 
-@pytest.mark.parametrize("name", ["narrow", "holders", "keys", "turns", "wide", "records", "drivers", "layers", "bare"])
+@pytest.mark.parametrize(
+    "name", ["narrow", "holders", "keys", "turns", "wide", "records", "drivers", "layers", "bare", "aside"]
+)
 def test_nothing_is_found_in_a_suite_of_look_alikes(diagnose_suite, name):
     suite = diagnose_suite(f"{name}/well")
     assert suite.findings == [], suite.output
