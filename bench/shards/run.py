@@ -114,14 +114,18 @@ def by_knowledge() -> str:
             chance = random.Random(seed)
             files = [chance.gauss(0, 1) for _ in range(tests // 25)]
             usual = {
-                f"tests/test_{n // 25}.py::test_{n}": math.exp(-2 + 1.5 * (files[n // 25] + chance.gauss(0, 1)) / 2**0.5)
+                f"tests/test_{n // 25}.py::test_{n}": math.exp(
+                    -2 + 1.5 * (files[n // 25] + chance.gauss(0, 1)) / 2**0.5
+                )
                 for n in range(tests)
             }
             collected = [CollectedTest(nodeid) for nodeid in usual]
             for name, share in KNOWN.items():
                 known = {nodeid: seconds for nodeid, seconds in usual.items() if chance.random() < share}
                 evenness[name].append(balance(cut(collected, known, shards).shards, usual))
-        rows.append([f"{tests:,} tests, {shards} shards", *(f"{statistics.median(each):.2f}" for each in evenness.values())])
+        rows.append(
+            [f"{tests:,} tests, {shards} shards", *(f"{statistics.median(each):.2f}" for each in evenness.values())]
+        )
     lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return (
         "Longest shard / mean by the share of durations that is known: medians of 9 suites of 25 tests a file, whose\n"
