@@ -70,6 +70,22 @@ async def test_slept_and_then_waited_fails(horn):
     assert await asyncio.sleep(0, horn.sounded) == ["leave"]
 
 
+async def test_cleaning_up_when_called_off_fails():
+    seen = []
+
+    async def search():
+        try:
+            await asyncio.sleep(10)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.01)
+            seen.append("cleaned")
+
+    task = asyncio.create_task(search())
+    await asyncio.sleep(0)
+    task.cancel()
+    assert seen == ["found"]
+
+
 async def test_memory_in_hand_fails():
     view = memoryview(bytearray(4))
     assert len(view) == 5
