@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from _pytest.runner import runtestprotocol
 
-from pytest_savepoint.isolation.conflicts import take_refusals
+from pytest_savepoint.isolation import conflicts
 from pytest_savepoint.isolation.ladder import IN_A_LAYER, LEARNED_FILE, Ladder, load_learned, save_learned
 from pytest_savepoint.keeping import repeat_and_keep
+from pytest_savepoint.observer import sent_past_engines
 from pytest_savepoint.worker import Worker
 
 if TYPE_CHECKING:
@@ -73,12 +74,13 @@ class Climber:
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         reason = ""
         while True:
-            take_refusals()
+            conflicts.take_refusals()
             reports = runtestprotocol(item, nextitem=nextitem, log=False)
-            refusals = take_refusals()
+            refusals = conflicts.take_refusals() or self._failed_beside(item, reports)
             if not refusals or not self._climbs(item):
                 break
             reason = reason or refusals[0]
+            self._worker.begin_again()
         passed = _all_passed(reports)
         if passed and self._outgrew_rows(item):
             reason = reason or f"{item.nodeid} left more behind than emptying tables undoes, so its database was made anew"
@@ -89,11 +91,19 @@ class Climber:
             vars(reports[-1]).update(savepoint_climbed=reason, savepoint_isolation=self.rung)
         elif not passed and self._keep_failed and isinstance(self._worker, Worker) and not _has_layer(item):
             repeat_and_keep(item, nextitem, reports, self._worker)
-            take_refusals()
+            conflicts.take_refusals()
         for report in reports:
             item.ihook.pytest_runtest_logreport(report=report)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
+
+    def _failed_beside(self, item: pytest.Item, reports: list[pytest.TestReport]) -> list[str]:
+        """It failed, and has asked the server past the sandbox, where nothing of its own is seen."""
+        if _all_passed(reports) or self.rung != "savepoint" or not sent_past_engines(item.config, item.nodeid):
+            return []
+        failed = next(report for report in reports if report.failed)
+        failed.sections.append(("savepoint", str(conflicts.failed_beside(item.nodeid))))
+        return conflicts.take_refusals()
 
     def _outgrew_rows(self, item: pytest.Item) -> bool:
         """It passed with its rows emptied, but a clone would be cheaper."""
@@ -102,7 +112,7 @@ class Climber:
     def _in_clone(self, item: pytest.Item, nextitem: pytest.Item | None) -> list[pytest.TestReport]:
         """Its reports there, or none: a test that knows its database by a URL that was read before fails there."""
         reports = runtestprotocol(item, nextitem=nextitem, log=False)
-        take_refusals()
+        conflicts.take_refusals()
         if _all_passed(reports):
             return reports
         self._ladder.stay(item.nodeid, "rows")

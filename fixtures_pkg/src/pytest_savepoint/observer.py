@@ -22,7 +22,7 @@ from pytest_savepoint.silence_marker import SilenceMarkers
 from pytest_savepoint.told import Told
 from pytest_savepoint.witness import Witness
 
-__all__ = ["observe", "start_watching"]
+__all__ = ["observe", "sent_past_engines", "start_watching"]
 
 _WATCH = pytest.StashKey[Watch]()
 
@@ -42,6 +42,11 @@ def _shift_clock(config: pytest.Config, watch: Watch, moment: str) -> None:
 
     clock = Clock(moment, owns=watch.caller.owns, looked=lambda: watch.recorder.note("clock_looked"))
     config.pluginmanager.register(ClockOfTests(clock), "savepoint-clock")
+
+
+def sent_past_engines(config: pytest.Config, nodeid: str) -> bool:
+    """Whether a test has sent statements on a connection that it made with the driver itself, as far as it was watched."""
+    return _WATCH in config.stash and config.stash[_WATCH].history.sent_past_engines(nodeid)
 
 
 def observe(config: pytest.Config, isolation: str, *, memory: bool = False) -> None:

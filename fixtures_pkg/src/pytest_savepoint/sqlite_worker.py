@@ -77,6 +77,9 @@ class SqliteWorker:
             yield
             self.engines.settle()
 
+    def begin_again(self) -> None:
+        """Nothing of a first attempt is left: here sequences are undone with the rest."""
+
     @contextmanager
     def _refused(self, nodeid: str) -> Iterator[None]:
         raise SandboxError(

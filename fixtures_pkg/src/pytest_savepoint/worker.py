@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 
@@ -12,7 +12,7 @@ from pytest_savepoint.address import Address
 from pytest_savepoint.background import Background
 from pytest_savepoint.databases.names import database_name
 from pytest_savepoint.databases.rows import Tables
-from pytest_savepoint.databases.sequences import setting_sequences
+from pytest_savepoint.databases.sequences import SequenceState, setting_sequences
 from pytest_savepoint.databases.spare import CloneSource, SpareClones
 from pytest_savepoint.errors import SandboxError
 from pytest_savepoint.isolation import conflicts
@@ -70,6 +70,7 @@ class Worker:
         self.source = source
         self._clones: SpareClones | None = None
         self._tables: Tables | None = None
+        self._sequences_at_first: Sequence[SequenceState] | None = None
         self._lock_watch: LockWatch | None = None
         self._ways = {
             "savepoint": self._in_savepoint,
@@ -154,6 +155,17 @@ class Worker:
         if self._tables is None:
             self._tables = self._spare_clones.read_tables(self._own.name)
         return self._tables
+
+    def begin_again(self) -> None:
+        """Set sequences back that a first attempt at a test has moved; what it wrote is undone already."""
+        if self.settings.sequences != "keep" or self.sandbox.holds_fixture_rows or self.sandbox.wire is None:
+            return
+        if self._sequences_at_first is None:
+            # Those of the worker's database have moved by now.
+            clone = self._spare_clones.take()
+            self._sequences_at_first = self._spare_clones.read_tables(clone).sequences
+            self._spare_clones.drop(clone)
+        self._executed(self.sandbox.wire, setting_sequences(self._sequences_at_first, "reset", ""))
 
     def _sequences_for(self, nodeid: str) -> str:
         how = self.settings.sequences

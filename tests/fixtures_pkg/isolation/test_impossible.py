@@ -174,10 +174,14 @@ WAITING = {
 def emptied_afterwards():
     yield
     with psycopg.connect(os.environ["DATABASE_URL"].replace("+asyncpg", "")) as connection:
-        connection.execute("TRUNCATE crate CASCADE")
+        connection.execute("TRUNCATE crate RESTART IDENTITY CASCADE")
 
 async def test_one(emptied_afterwards):
-    await store("apples")
+    async with Session() as session:
+        crate = Crate(label="apples")
+        session.add(crate)
+        await session.commit()
+        assert crate.id == 1
 
 async def test_other():
     assert await count() == 0
@@ -189,7 +193,7 @@ def test_sync_driver_that_waits_for_the_savepoint_is_let_go_and_its_test_named(r
     result = run_suite(WAITING, *SAVEPOINT)
     assert "1 error" in result.stdout, result.stdout
     assert "waited for a lock that the savepoint around the test held" in result.stdout, result.stdout
-    assert "  TRUNCATE crate CASCADE" in result.stdout, result.stdout
+    assert "  TRUNCATE crate RESTART IDENTITY CASCADE" in result.stdout, result.stdout
 
 
 def test_test_whose_sync_driver_waits_for_the_savepoint_has_its_rows_emptied_instead(run_suite):
@@ -248,6 +252,37 @@ def test_test_that_knows_its_database_by_an_earlier_url_is_not_learned_for_a_clo
         assert "1 passed" in result.stdout, result.stdout
         learned = json.loads((tmp_path / "project" / "savepoint-isolation.json").read_text())["tests"]
         assert set(learned.values()) == {"rows"}
+
+
+BESIDE = {
+    "test_beside.py": IMPORTS
+    + """
+URL = os.environ["DATABASE_URL"].replace("+asyncpg", "")
+
+async def test_psycopg():
+    await store("apples")
+    with psycopg.connect(URL) as connection:
+        assert connection.execute("SELECT count(*) FROM crate").fetchone() == (1,)
+
+async def test_asyncpg():
+    await store("apples")
+    connection = await asyncpg.connect(URL)
+    assert await connection.fetchval("SELECT count(*) FROM crate") == 1
+    await connection.close()
+"""
+}
+
+
+def test_test_that_fails_and_has_looked_past_the_sandbox_is_run_again_where_commits_are_real(run_suite):
+    result = run_suite(BESIDE, "-o", "asyncio_mode=auto")
+    assert "2 passed" in result.stdout, result.stdout
+    assert result.stdout.count("has used a connection that it made with the driver itself") == 2, result.stdout
+
+
+def test_test_that_fails_and_has_looked_past_the_sandbox_is_told_so(run_suite):
+    result = run_suite(BESIDE, *SAVEPOINT)
+    assert "2 failed" in result.stdout, result.stdout
+    assert result.stdout.count("has used a connection that it made with the driver itself") == 2, result.stdout
 
 
 CODEC = {

@@ -45,6 +45,13 @@ _PARAMETERS = (
 _TRANSACTION_STATUS = {False: b"I", True: b"T"}
 
 
+class _First(asyncpg.Connection):  # type: ignore[misc]
+    """The connection that is opened for a wire, before the wire has it: nobody's but the sandbox's."""
+
+    belongs_to_no_loop = True
+    __slots__ = ()
+
+
 class _Connection(asyncpg.Connection):  # type: ignore[misc]
     """An asyncpg connection whose look-ups of types are remembered by the wire, because a new loop starts with none."""
 
@@ -123,7 +130,7 @@ class AsyncpgWire:
         :param always_in_transaction: whoever uses it has opened a transaction as text, of which asyncpg knows nothing.
         :raises OSError, asyncpg.PostgresError: as `asyncpg.connect` does.
         """
-        first = await asyncpg.connect(**{**arguments, "ssl": False})
+        first = await asyncpg.connect(**{**arguments, "ssl": False, "connection_class": _First})
         if first_words:
             await first.execute(first_words)
         transport = first._transport

@@ -20,6 +20,7 @@ __all__ = [
     "committed_past",
     "connection_was_lost",
     "drivers_mixed",
+    "failed_beside",
     "layer_is_elsewhere",
     "layer_was_lost",
     "listens",
@@ -170,6 +171,13 @@ def test_escaped(test: str | None) -> SandboxError:
         f"{test} ended the transaction that isolates it, by COMMIT or ROLLBACK inside a longer text or a function, so "
         "what it did before has stayed; the worker's database was made anew after the test.\n"
         f"Use the session's commit() and rollback(), or {WAY_OUT}"
+    )
+
+
+def failed_beside(test: str) -> SandboxError:
+    return _refusal(
+        f"{test} failed and has used a connection that it made with the driver itself, which sees nothing of what the "
+        f"savepoint around the test isolates.\nUse the application's async engine there, or {WAY_OUT}"
     )
 
 

@@ -116,6 +116,10 @@ class History:
         """The latest statements sent while a test was set up, ran and was torn down."""
         return [dict(each) for each in self._window if each["test"] == test][-80:]
 
+    def sent_past_engines(self, test: str) -> bool:
+        """Whether a test has sent something on a connection that it made with the driver itself."""
+        return any(each["own"] for each in self._window if each["test"] == test)
+
     def committed(self, tables: set[str], test: str) -> list[Fact]:
         """What other tests have written to these tables and committed, latest last."""
         return [

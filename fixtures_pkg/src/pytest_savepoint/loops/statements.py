@@ -148,7 +148,7 @@ class Statements:
         if fact is None or fact["maker"] is not None or query is getattr(connection, "_reset_query", None):
             return
         if isinstance(query, str):
-            self._note(fact["connection"], query, frame, parameters=given)
+            self._note(fact["connection"], query, frame, parameters=given, own=True)
 
     # -- psycopg by itself ----------------------------------------------------------------------------------------
     def _watch_psycopg(self, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -177,7 +177,7 @@ class Statements:
         sql = query.decode() if isinstance(query, bytes) else query if isinstance(query, str) else ""
         begun = sql.startswith("BEGIN") and self._history.is_open(fact["connection"])
         if fact["maker"] is None and not begun:
-            self._note(fact["connection"], sql, frame, parameters=given)
+            self._note(fact["connection"], sql, frame, parameters=given, own=True)
 
     # -- both -----------------------------------------------------------------------------------------------------
     def _note(
@@ -189,6 +189,7 @@ class Statements:
         session: int | None = None,
         parameters: Any = (),
         context: Any = None,
+        own: bool = False,
     ) -> None:
         read = read_sql(sql)
         stack, fixture = self._caller.look(frame, _LINES)
@@ -196,6 +197,7 @@ class Statements:
         entry["gives"] = [column for column, _ in read.gives]
         entry["asked"] = asked(read, parameters) if read.asks else {}
         entry["refreshes"] = context is not None and _refreshes(context)
+        entry["own"] = own
         self._history.add(entry)
         self._keys.note(entry, read, parameters, context)
         self._history.follow(entry, read)
@@ -225,6 +227,7 @@ class Statements:
             "time": time.monotonic(),
             "error": None,
             "refreshes": False,
+            "own": False,
             "gives": [],
             "asked": {},
         }
