@@ -12,7 +12,7 @@ from pytest_savepoint.address import Address
 from pytest_savepoint.background import Background
 from pytest_savepoint.databases.names import database_name
 from pytest_savepoint.databases.rows import Tables
-from pytest_savepoint.databases.sequences import SequenceState, setting_sequences
+from pytest_savepoint.databases.sequences import SequenceState, as_at_first, setting_sequences
 from pytest_savepoint.databases.spare import CloneSource, SpareClones
 from pytest_savepoint.errors import SandboxError
 from pytest_savepoint.isolation import conflicts
@@ -161,10 +161,10 @@ class Worker:
         if self.settings.sequences != "keep" or self.sandbox.holds_fixture_rows or self.sandbox.wire is None:
             return
         if self._sequences_at_first is None:
-            # Those of the worker's database have moved by now.
             clone = self._spare_clones.take()
-            self._sequences_at_first = self._spare_clones.read_tables(clone).sequences
+            template = self._spare_clones.read_tables(clone).sequences
             self._spare_clones.drop(clone)
+            self._sequences_at_first = as_at_first(self._known_tables().sequences, template)
         self._executed(self.sandbox.wire, setting_sequences(self._sequences_at_first, "reset", ""))
 
     def _sequences_for(self, nodeid: str) -> str:

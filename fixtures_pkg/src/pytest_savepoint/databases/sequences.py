@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pytest_savepoint.databases.names import quoted_text
 from pytest_savepoint.databases.session import Connection
 
-__all__ = ["SequenceState", "read_sequences", "setting_sequences"]
+__all__ = ["SequenceState", "as_at_first", "read_sequences", "setting_sequences"]
 
 _HIGH = 1_000_000
 _ROOM = 1_000
@@ -25,9 +25,16 @@ class SequenceState:
     """One sequence as the template has it."""
 
     name: str
+    start: int
     next: int
     maximum: int
     ascends: bool
+
+
+def as_at_first(sequences: Sequence[SequenceState], template: Sequence[SequenceState]) -> list[SequenceState]:
+    """Sequences that tests have moved, as they were before: as the template has them, or at their start if it has not."""
+    known = {each.name: each for each in template}
+    return [known.get(each.name, replace(each, next=each.start)) for each in sequences]
 
 
 async def read_sequences(connection: Connection) -> tuple[SequenceState, ...]:
@@ -35,6 +42,7 @@ async def read_sequences(connection: Connection) -> tuple[SequenceState, ...]:
     return tuple(
         SequenceState(
             row["name"],
+            row["start_value"],
             row["start_value"] if row["last_value"] is None else row["last_value"] + row["increment_by"],
             row["max_value"],
             row["increment_by"] > 0,
