@@ -15,6 +15,7 @@ import pytest
 from pytest_savepoint.evidence import Recorder
 from pytest_savepoint.loops.watch import Watch
 from sqlalchemy import Engine, create_engine
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 
 @pytest.fixture
@@ -39,6 +40,25 @@ def test_loops_tasks_and_engines_are_collected_as_without_the_watch(watch):
     seen.append(weakref.ref(create_engine("postgresql+psycopg://nobody@127.0.0.1/nothing")))
     gc.collect()
     assert [each() for each in seen] == [None, None, None]
+
+
+def test_task_in_which_sqlalchemy_closes_a_session_is_not_taken_for_the_callers(watch):
+    closing: list[asyncio.Task[object]] = []
+
+    class Session(AsyncSession):
+        async def close(self) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            closing.append(task)
+            await super().close()
+
+    async def work() -> None:
+        async with Session(create_async_engine("postgresql+asyncpg://nobody@127.0.0.1/nothing")):
+            pass
+        assert asyncio.current_task() not in closing
+        assert [watch.tasks.made(task) for task in closing] == [None]
+
+    asyncio.run(work())
 
 
 def test_stopping_puts_every_original_back():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import os
 import re
 import sys
 import weakref
@@ -22,6 +23,7 @@ from pytest_savepoint.loops.reach import reached
 __all__ = ["Tasks", "current_task", "suspended"]
 
 _TELLS_CONTEXT = hasattr(asyncio.Task, "get_context")  # Python 3.12
+_SQLALCHEMY = f"{os.sep}sqlalchemy{os.sep}"
 _WAITING_LINES = 8
 _SHORTEST, _LONGEST = 3, 80
 
@@ -93,7 +95,8 @@ class Tasks:
         for _ in range(5):
             if self._caller.owns(frame.f_code.co_filename):
                 break
-            if frame.f_back is None:
+            # SQLAlchemy ends an `async with` in a task of its own.
+            if frame.f_back is None or _SQLALCHEMY in frame.f_code.co_filename:
                 return
             frame = frame.f_back
         else:
@@ -112,10 +115,14 @@ class Tasks:
         if not _TELLS_CONTEXT:
             self._contexts[task] = _plain(contextvars.copy_context())
 
+    @harmless
     def begin(self) -> None:
         """A test starts: what others' tasks have in hand that still run is known to be theirs."""
-        self._outliving = [(weakref.ref(task), made) for task, made in self.unfinished() if made["when"] == "call"]
-        self._outliving = [(task, {**made, "in_hand": self._in_hand(task())}) for task, made in self._outliving]
+        self._outliving = [
+            (weakref.ref(task), {**made, "in_hand": self._in_hand(task)})
+            for task, made in self.unfinished()
+            if made["when"] == "call"
+        ]
 
     def _in_hand(self, task: Any) -> list[str]:
         """The texts among the variables of a waiting task."""
