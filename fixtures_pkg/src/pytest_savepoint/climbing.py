@@ -11,7 +11,7 @@ from _pytest.runner import runtestprotocol
 
 from pytest_savepoint.isolation import conflicts
 from pytest_savepoint.isolation.ladder import IN_A_LAYER, LEARNED_FILE, Ladder, load_learned, save_learned
-from pytest_savepoint.keeping import repeat_and_keep
+from pytest_savepoint.keeping import repeat_and_keep, timed_out
 from pytest_savepoint.observer import sent_past_engines
 from pytest_savepoint.worker import Worker
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Climber", "Learner", "marked_isolation"]
 
 _RUN_TESTS_AGAIN = ("rerunfailures", "flaky")
+_PHASES = ("setup", "call", "teardown")
 _PASSED = ("passed", "skipped")
 
 
@@ -77,7 +78,7 @@ class Climber:
             conflicts.take_refusals()
             reports = runtestprotocol(item, nextitem=nextitem, log=False)
             refusals = conflicts.take_refusals() or self._failed_beside(item, reports)
-            if not refusals or not self._climbs(item):
+            if not refusals or timed_out(reports) or not self._climbs(item):
                 break
             reason = reason or refusals[0]
             self._worker.begin_again()
@@ -99,9 +100,13 @@ class Climber:
 
     def _failed_beside(self, item: pytest.Item, reports: list[pytest.TestReport]) -> list[str]:
         """It failed, and has asked the server past the sandbox, where nothing of its own is seen."""
-        if _all_passed(reports) or self.rung != "savepoint" or not sent_past_engines(item.config, item.nodeid):
+        failed = next((report for report in reports if report.failed), None)
+        if failed is None or self.rung != "savepoint":
             return []
-        failed = next(report for report in reports if report.failed)
+        # What is sent later, by a fixture that looks after each test, has no part in the failure.
+        until = _PHASES[: _PHASES.index(failed.when or "teardown") + 1]
+        if not sent_past_engines(item.config, item.nodeid, until):
+            return []
         failed.sections.append(("savepoint", str(conflicts.failed_beside(item.nodeid))))
         return conflicts.take_refusals()
 

@@ -14,14 +14,18 @@ from pytest_savepoint.cache import cache_directory
 from pytest_savepoint.databases.kept import KeptDatabase
 from pytest_savepoint.worker import Worker
 
-__all__ = ["KEPT", "repeat_and_keep"]
+__all__ = ["KEPT", "repeat_and_keep", "timed_out"]
 
 KEPT = "savepoint_kept"
 """The attribute of a report that describes the database in which its test was repeated."""
 
 _ISOLATING = "_savepoint_isolation"
-# Its timer has run out, and a repetition that hangs too would never end.
 _TIMED_OUT = " from pytest-timeout."
+
+
+def timed_out(reports: Sequence[pytest.TestReport]) -> bool:
+    """A test's timer has run out, and a repetition that hangs too would never end."""
+    return any(report.failed and _TIMED_OUT in report.longreprtext for report in reports)
 
 
 def repeat_and_keep(
@@ -32,7 +36,7 @@ def repeat_and_keep(
     A run keeps ten; further tests are not repeated.
     """
     failed = next((report for report in reports if report.failed), None)
-    if failed is None or _ISOLATING not in getattr(item, "fixturenames", ()) or _TIMED_OUT in failed.longreprtext:
+    if failed is None or _ISOLATING not in getattr(item, "fixturenames", ()) or timed_out(reports):
         return
     if not worker.has_room_to_keep():
         return

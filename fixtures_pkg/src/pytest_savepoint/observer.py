@@ -7,6 +7,7 @@ for the diagnosis and shows the findings.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from importlib.util import find_spec
 from typing import Any
 
@@ -44,9 +45,12 @@ def _shift_clock(config: pytest.Config, watch: Watch, moment: str) -> None:
     config.pluginmanager.register(ClockOfTests(clock), "savepoint-clock")
 
 
-def sent_past_engines(config: pytest.Config, nodeid: str) -> bool:
-    """Whether a test has sent statements on a connection that it made with the driver itself, as far as it was watched."""
-    return _WATCH in config.stash and config.stash[_WATCH].history.sent_past_engines(nodeid)
+def sent_past_engines(config: pytest.Config, nodeid: str, phases: Container[str]) -> bool:
+    """Whether a test has sent statements on a connection that it made with the driver itself, as far as it was watched.
+
+    :param phases: setup, call or teardown.
+    """
+    return _WATCH in config.stash and config.stash[_WATCH].history.sent_past_engines(nodeid, phases)
 
 
 def observe(config: pytest.Config, isolation: str, *, memory: bool = False) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 from pytest_savepoint.evidence import Fact, Recorder
@@ -116,9 +116,9 @@ class History:
         """The latest statements sent while a test was set up, ran and was torn down."""
         return [dict(each) for each in self._window if each["test"] == test][-80:]
 
-    def sent_past_engines(self, test: str) -> bool:
-        """Whether a test has sent something on a connection that it made with the driver itself."""
-        return any(each["own"] for each in self._window if each["test"] == test)
+    def sent_past_engines(self, test: str, phases: Container[str]) -> bool:
+        """Whether a test has sent something in these phases on a connection that it made with the driver itself."""
+        return any(each["own"] for each in self._window if each["test"] == test and each["when"] in phases)
 
     def committed(self, tables: set[str], test: str) -> list[Fact]:
         """What other tests have written to these tables and committed, latest last."""
