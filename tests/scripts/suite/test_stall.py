@@ -28,11 +28,11 @@ async def test_is_stuck():
 @pytest.mark.e2e
 def test_stuck_test_fails_with_the_places_where_its_task_and_its_thread_stand_and_the_others_are_reported(observer):
     observer.write(test_it=STUCK)
-    done = observer.call("run", "--stall-timeout", "15s", "--", "-p", "no:randomly")
+    done = observer.call("run", "--stall-timeout", "8s", "--", "-p", "no:randomly")
     assert (done.returncode, observer.report["result"]) == (1, "tests-failed"), done.stdout
     assert observer.outcomes == {"test_passes": "passed", "test_is_stuck": "failed"}
     (error,) = observer.report["tests"][1]["phase_errors"]
-    assert "no test made progress for 15 s (stall-timeout)" in error["message"]
+    assert "no test made progress for 8 s (stall-timeout)" in error["message"]
     assert "waits at test_it.py:7 (wait_for)" in error["text"]
     assert 'test_it.py", line 14 in test_is_stuck' in error["text"]
 
