@@ -11,7 +11,7 @@ from _pytest.runner import runtestprotocol
 
 from pytest_savepoint.isolation import conflicts
 from pytest_savepoint.isolation.ladder import IN_A_LAYER, LEARNED_FILE, Ladder, load_learned, save_learned
-from pytest_savepoint.keeping import repeat_and_keep, timed_out
+from pytest_savepoint.keeping import add_words, repeat_and_keep, timed_out
 from pytest_savepoint.observer import sent_past_engines
 from pytest_savepoint.worker import Worker
 
@@ -107,7 +107,7 @@ class Climber:
         until = _PHASES[: _PHASES.index(failed.when or "teardown") + 1]
         if not sent_past_engines(item.config, item.nodeid, until):
             return []
-        failed.sections.append(("savepoint", str(conflicts.failed_beside(item.nodeid))))
+        add_words(failed, "savepoint", str(conflicts.failed_beside(item.nodeid)))
         return conflicts.take_refusals()
 
     def _outgrew_rows(self, item: pytest.Item) -> bool:

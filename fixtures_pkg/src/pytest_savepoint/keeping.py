@@ -14,7 +14,7 @@ from pytest_savepoint.cache import cache_directory
 from pytest_savepoint.databases.kept import KeptDatabase
 from pytest_savepoint.worker import Worker
 
-__all__ = ["KEPT", "repeat_and_keep", "timed_out"]
+__all__ = ["KEPT", "add_words", "repeat_and_keep", "timed_out"]
 
 KEPT = "savepoint_kept"
 """The attribute of a report that describes the database in which its test was repeated."""
@@ -52,7 +52,12 @@ def repeat_and_keep(
 
 def _show(failed: pytest.TestReport, kept: KeptDatabase, *, passed: bool) -> None:
     became = "It passed there: the isolation, or chance, has a part in its failure." if passed else "It failed there, too."
-    title, text = "savepoint: kept database", f"The test was repeated in {kept.url}. {became}\n{kept.command}"
+    text = f"The test was repeated in {kept.url}. {became}\n{kept.command}"
+    add_words(failed, "savepoint: kept database", text)
+
+
+def add_words(failed: pytest.TestReport, title: str, text: str) -> None:
+    """Say something about a failure under it."""
     if isinstance(failed.longrepr, ExceptionRepr):
         # Beside the traceback, so that it is seen whatever of the output is shown.
         failed.longrepr.addsection(title, text)

@@ -65,8 +65,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     if options.help or options.version:
         return
     start_watching(early_config)
+    settings = _read_settings(early_config)
     try:
-        settings = early_config.stash[_SETTINGS] = read_options(options, early_config.rootpath)
         if settings.isolation != "none" and settings.migration_tests:
             _add_migration_tests(early_config, settings)
         if settings.isolation != "none" and not options.collectonly:
@@ -75,6 +75,16 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
                 _add_redis(early_config, settings)
     except SavepointError as error:
         _stop(error)
+
+
+def _read_settings(config: pytest.Config) -> Settings:
+    """Read them once, for whichever hook comes first."""
+    if _SETTINGS not in config.stash:
+        try:
+            config.stash[_SETTINGS] = read_options(config.known_args_namespace, config.rootpath)
+        except SavepointError as error:
+            _stop(error)
+    return config.stash[_SETTINGS]
 
 
 # What a suite has to ask for is imported when it does.
@@ -87,10 +97,7 @@ def _add_migration_tests(config: pytest.Config, settings: Settings) -> None:
 def _fork_workers(config: pytest.Config) -> None:
     from pytest_savepoint.forking.workers import ForkedWorkers, can_fork  # noqa: PLC0415
 
-    try:
-        settings = read_options(config.known_args_namespace, config.rootpath)
-    except SavepointError as error:
-        _stop(error)
+    settings = _read_settings(config)
     if settings.isolation != "none" and settings.worker_start == "auto" and can_fork():
         measured = [str(name) for name in getattr(config.known_args_namespace, "cov_source", None) or ()]
         # Where it cannot be had, xdist starts the workers as it always does.

@@ -2,29 +2,9 @@ import httpx
 import pytest
 from backstage import visit
 from fastapi.testclient import TestClient
-from theatre import Base, Night, Play, Stage, app, engine, opened, sessions
+from theatre import Stage, app, opened
 
-
-@pytest.fixture(scope="session", autouse=True)
-async def plays():
-    async with engine.begin() as connection:
-        await connection.run_sync(Base.metadata.create_all)
-    async with sessions.begin() as session:
-        session.add(Play(title="Hamlet", nights=[Night(id=1, seats=9)]))
-    yield
-    await engine.dispose()
-
-
-@pytest.fixture
-async def session():
-    async with sessions() as session:
-        yield session
-
-
-@pytest.fixture
-async def connection():
-    async with engine.connect() as connection:
-        yield connection
+pytest_plugins = ["house"]
 
 
 @pytest.fixture

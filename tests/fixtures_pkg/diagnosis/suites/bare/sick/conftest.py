@@ -1,23 +1,12 @@
 import asyncio
 
 import pytest
-from ferry import Horn, Log, open_pool
+from ferry import Horn
 from harbour import clear_harbour
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 
-
-@pytest.fixture(scope="session")
-async def pool():
-    pool = await open_pool()
-    yield pool
-    pool.terminate()
-
-
-@pytest.fixture
-async def connection(pool):
-    async with pool.acquire() as connection:
-        yield connection
+pytest_plugins = ["quay"]
 
 
 @pytest.fixture
@@ -48,14 +37,6 @@ async def purse(purser):
             yield session
         if outer.is_active:
             await outer.rollback()
-
-
-@pytest.fixture(scope="session")
-async def log():
-    log = Log()
-    worker = log.start()
-    yield log
-    worker.cancel()
 
 
 @pytest.fixture(scope="session")

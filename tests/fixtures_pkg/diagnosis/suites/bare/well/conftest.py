@@ -1,18 +1,7 @@
 import pytest
-from ferry import Horn, Log, forget_routes, open_pool
+from ferry import Horn, forget_routes
 
-
-@pytest.fixture(scope="session")
-async def pool():
-    pool = await open_pool()
-    yield pool
-    pool.terminate()
-
-
-@pytest.fixture
-async def connection(pool):
-    async with pool.acquire() as connection:
-        yield connection
+pytest_plugins = ["quay"]
 
 
 @pytest.fixture
@@ -22,14 +11,6 @@ async def load(pool):
 
     yield load
     await pool.execute("truncate cargo")
-
-
-@pytest.fixture(scope="session")
-async def log():
-    log = Log()
-    worker = log.start()
-    yield log
-    worker.cancel()
 
 
 @pytest.fixture
