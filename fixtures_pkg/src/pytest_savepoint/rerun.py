@@ -1,4 +1,4 @@
-"""What a rerun varies inside pytest: which tests in which order, the seed, the load on the machine, and the clock."""
+"""What a rerun varies inside pytest: which tests in which order, the seed, the load on the machine, the clock, and what earlier tests left."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_savepoint.evidence import EvidenceFile
+from pytest_savepoint.loops.modules import Modules
 from pytest_savepoint.loops.watch import Watch
 from pytest_savepoint.told import Told
 
@@ -42,6 +43,8 @@ class Rerun:
         self._watch = watch
         self._told = told
         self._burners: list[subprocess.Popen[bytes]] = []
+        if told.put_back is not None:
+            watch.left.modules = Modules(watch.caller)
 
     def pytest_configure(self) -> None:
         """Leave the order to us, and let no other plugin hide a failure by its own repetition."""
@@ -80,6 +83,11 @@ class Rerun:
             for burner in self._burners:
                 assert burner.stdout is not None
                 burner.stdout.readline()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        if self._told.put_back and item is item.session.items[-1]:
+            self._watch.left.put_back(self._told.put_back)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:

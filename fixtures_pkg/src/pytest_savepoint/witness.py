@@ -152,7 +152,7 @@ class Witness:
             self._watch.caller.fixtures_run = True
             self._watch.called(item.nodeid, getattr(item, "function", None), passed=call.excinfo is None)
         else:
-            self._watch.end_test(item.nodeid, getattr(item, "function", None))
+            self._watch.end_test(item.nodeid, getattr(item, "function", None), self._reachable)
 
     def _raising_line(self, excinfo: pytest.ExceptionInfo[BaseException]) -> tuple[str | None, int | None]:
         for entry in reversed(excinfo.traceback):

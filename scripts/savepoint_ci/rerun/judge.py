@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from typing import Literal
+from typing import Any, Literal
 
 from pytest_savepoint.diagnosis.comparison import met_writes
+from pytest_savepoint.diagnosis.left import left_key
 
 from savepoint_ci.rerun.laboratory import Laboratory
 from savepoint_ci.rerun.minimize import Undecided, smallest
@@ -35,6 +36,7 @@ class Judged:
     :param worst: the smallest variation in which it fails.
     :param polluters: tests that have to run before it for it to fail.
     :param setters: tests that have to run before it for it to pass.
+    :param left: what those left for the whole process; with its former value again the outcome is the other one.
     :param failing: a run in which it failed, of the smallest variation where there is one.
     :param passing: a run that differs as little as possible from that one, and in which it passed.
     :param command: one line for a shell, seen to make the test fail when it is `reproduced`.
@@ -45,6 +47,7 @@ class Judged:
     worst: Variation
     polluters: tuple[str, ...] = ()
     setters: tuple[str, ...] = ()
+    left: tuple[dict[str, Any], ...] = ()
     failing: Ran | None = None
     passing: Ran | None = None
     command: str = ""
@@ -132,9 +135,10 @@ def _fails_alone(case: _Case, alone: Variation, plain: Ran) -> Judged:
         )
         together = alone.of([*setters, nodeid], "with-setters")
         if not case.fails(together):
-            return Judged(
+            found = Judged(
                 nodeid, "order-dependent", alone, setters=setters, failing=case.last[True], passing=case.last[False]
             )
+            return replace(found, left=_left(case, together, setters, fails=False))
         return _flaky(case, alone)
     if plain.failed(nodeid) is False:
         return _flaky(case, alone)
@@ -202,8 +206,30 @@ def _fails_in_company(case: _Case, seen: Ran) -> Judged:
     worst = same.of([*polluters, nodeid], "with-polluters")
     if len(polluters) < len(before) and not case.fails(worst):
         return _flaky(case, FILE_ORDER.of([nodeid], "alone"), seen=seen)
-    kind: Kind = "database-state" if met_writes(case.last[True].facts, nodeid, polluters) else "order-dependent"
-    return Judged(nodeid, kind, worst, polluters=polluters, failing=case.last[True], passing=case.last[False])
+    failing, passing = case.last[True], case.last[False]
+    left = _left(case, worst, polluters, fails=True)
+    of_database = not left and met_writes(failing.facts, nodeid, polluters)
+    kind: Kind = "database-state" if of_database else "order-dependent"
+    return Judged(nodeid, kind, worst, polluters=polluters, left=left, failing=failing, passing=passing)
+
+
+def _left(case: _Case, together: Variation, others: Sequence[str], *, fails: bool) -> tuple[dict[str, Any], ...]:
+    """What the tests before the last left for the whole process and its outcome hangs on: put back, that is the other one.
+
+    :param fails: the outcome as it is.
+    """
+
+    def differs(keys: tuple[tuple[str, str], ...]) -> bool:
+        return case.fails(replace(together, name="put-back", put_back=keys)) is not fails
+
+    with suppress(Undecided):
+        if differs(()):
+            return ()
+        facts = [each for each in case.last[fails].facts if each["kind"] == "left" and each["test"] in others]
+        left = {left_key(each): each for each in facts}
+        if left and all(differs(tuple(left)) for _ in range(_CONFIRM)):
+            return tuple(left[key] for key in smallest(tuple(left), differs))
+    return ()
 
 
 def _suspects(seen: Ran, nodeid: str, before: Sequence[str]) -> list[str]:

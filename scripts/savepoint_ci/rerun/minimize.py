@@ -1,10 +1,13 @@
-"""The few tests of many that make a difference, found by delta debugging. Pure but for the question it asks."""
+"""The few things of many that make a difference, found by delta debugging. Pure but for the question it asks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 __all__ = ["Undecided", "smallest"]
+
+Each = TypeVar("Each")
 
 
 class Undecided(Exception):  # noqa: N818 - no error: the time ended before the answer was known
@@ -12,17 +15,17 @@ class Undecided(Exception):  # noqa: N818 - no error: the time ended before the 
 
 
 def smallest(
-    tests: Sequence[str], differs: Callable[[tuple[str, ...]], bool], *, suspects: Iterable[str] = ()
-) -> tuple[str, ...]:
-    """The smallest part of `tests`, in their order, for which `differs` still holds; it holds for all of them.
+    things: Sequence[Each], differs: Callable[[tuple[Each, ...]], bool], *, suspects: Iterable[Each] = ()
+) -> tuple[Each, ...]:
+    """The smallest part of `things`, in their order, for which `differs` still holds; it holds for all of them.
 
-    :param suspects: tests that are tried alone first, the likeliest first.
+    :param suspects: those that are tried alone first, the likeliest first.
     :raises Undecided: when `differs` raises it.
     """
-    for suspect in suspects if len(tests) > 1 else ():
-        if suspect in tests and differs((suspect,)):
+    for suspect in suspects if len(things) > 1 else ():
+        if suspect in things and differs((suspect,)):
             return (suspect,)
-    kept, pieces = tuple(tests), 2
+    kept, pieces = tuple(things), 2
     while len(kept) > 1:
         for part in _candidates(kept, pieces):
             if differs(part):
@@ -36,10 +39,10 @@ def smallest(
     return kept
 
 
-def _candidates(tests: tuple[str, ...], pieces: int) -> Iterable[tuple[str, ...]]:
+def _candidates(things: tuple[Each, ...], pieces: int) -> Iterable[tuple[Each, ...]]:
     """Each of the pieces, and then all but each of them."""
-    size = -(-len(tests) // pieces)
-    starts = range(0, len(tests), size)
-    yield from (tests[start : start + size] for start in starts)
+    size = -(-len(things) // pieces)
+    starts = range(0, len(things), size)
+    yield from (things[start : start + size] for start in starts)
     if pieces > 2:
-        yield from (tests[:start] + tests[start + size :] for start in starts)
+        yield from (things[:start] + things[start + size :] for start in starts)

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from pytest_savepoint.diagnosis import Finding, combined
 from pytest_savepoint.diagnosis.comparison import Compared, explain
+from pytest_savepoint.diagnosis.left import described
 
 from savepoint_ci.report.model import Verdict
 from savepoint_ci.rerun.judge import Judged, Kind
@@ -56,6 +57,7 @@ def _compared(judged: Judged) -> Compared:
         victim=judged.nodeid,
         polluters=judged.polluters,
         setters=judged.setters,
+        left=judged.left,
         failing=judged.failing.facts if judged.failing else (),
         passing=judged.passing.facts if judged.passing else (),
     )
@@ -99,9 +101,10 @@ def _explanation(judged: Judged, runs: Sequence[bool], low: float, high: float) 
     }
     if judged.worst.parallel:
         return f"It passes alone and in one process, and failed while several workers ran: {share}."
+    left = f" What decides is {' and '.join(map(described, judged.left))}." if judged.left else ""
     if judged.setters:
-        return f"It passes only after {_names(judged.setters)}, and fails alone."
-    return texts[judged.kind]
+        return f"It passes only after {_names(judged.setters)}, and fails alone.{left}"
+    return texts[judged.kind] + left
 
 
 def _names(tests: Sequence[str]) -> str:

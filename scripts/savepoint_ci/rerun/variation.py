@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pytest_savepoint.told import CLOCK_VARIABLE, LOAD_VARIABLE, SEED_VARIABLE
+from pytest_savepoint.told import CLOCK_VARIABLE, LOAD_VARIABLE, PUT_BACK_VARIABLE, SEED_VARIABLE
 
 __all__ = ["FILE_ORDER", "Variation", "shell_command"]
 
@@ -22,6 +23,8 @@ class Variation:
     :param zone: the local time zone; empty leaves it.
     :param clock: the local time that each test passes; empty leaves the clock alone.
     :param loops: the scope of the event loops of tests and fixtures; empty leaves them.
+    :param put_back: what tests before the last have left, by kind and name, and what has its former value again for the
+        last; with nothing in it, what the caller's modules keep is looked at, too, which takes time.
     :param parallel: with the workers that the project uses otherwise, not in one process.
     """
 
@@ -32,6 +35,7 @@ class Variation:
     zone: str = ""
     clock: str = ""
     loops: str = ""
+    put_back: tuple[tuple[str, str], ...] | None = None
     parallel: bool = False
 
     def of(self, tests: Sequence[str], name: str = "") -> Variation:
@@ -55,6 +59,8 @@ class Variation:
             variables["TZ"] = self.zone
         if self.clock:
             variables[CLOCK_VARIABLE] = self.clock
+        if self.put_back is not None:
+            variables[PUT_BACK_VARIABLE] = json.dumps(self.put_back)
         return variables
 
     @property

@@ -14,13 +14,13 @@ from savepoint_ci.rerun.variation import FILE_ORDER, Variation, shell_command
 pytestmark = pytest.mark.e2e
 
 SUITE = """
-import datetime, random
+import datetime, os, random
 
 seen = []
 
 def test_empty(): assert not seen
 def test_other(): pass
-def test_fills(): seen.append(1)
+def test_fills(): os.environ["FULL"] = str(seen.append(1))
 def test_another(): pass
 
 def test_needs(): assert seen
@@ -57,13 +57,17 @@ def test_the_polluter_among_others_is_found_and_its_command_fails(laboratory, pl
     command = shell_command(found.worst, arguments=laboratory.command[3:])
     assert command.endswith("pytest_savepoint.plugin test_it.py::test_fills test_it.py::test_empty")
     assert laboratory.reproduces(command, nodeid("empty"))
+    (finding,) = explain(Compared(found.nodeid, found.polluters, (), found.failing.facts, found.passing.facts, found.left))
+    assert (finding.cause, finding.culprit.line) == ("state.process_state_leaked", 8)
+    assert "test_it.seen, which" in finding.explanation, "not the variable, which nobody reads"
 
 
 def test_the_test_without_which_another_fails_is_found_and_the_finding_is_at_the_victims_definition(laboratory, plain):
     found = judged(laboratory, plain, "needs", Variation("alone", (nodeid("needs"),)))
     assert (found.kind, found.setters) == ("order-dependent", (nodeid("fills"),))
-    (finding,) = explain(Compared(found.nodeid, (), found.setters, found.failing.facts, found.passing.facts))
+    (finding,) = explain(Compared(found.nodeid, (), found.setters, found.failing.facts, found.passing.facts, found.left))
     assert (finding.cause, finding.culprit.line) == ("state.depends_on_earlier_test", 11)
+    assert "it needs test_it.seen, which test_it.py::test_fills changed at test_it.py:8" in finding.explanation
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pytest_savepoint.diagnosis.finding import Culprit, Finding, finding
+from pytest_savepoint.diagnosis.left import decided_by, described
 from pytest_savepoint.diagnosis.record import Fact, Record, at_fixture, at_site, line_with, place
 from pytest_savepoint.diagnosis.sessions import SESSION_MADE
 
@@ -20,6 +21,7 @@ class Compared:
 
     :param polluters: tests after which it fails.
     :param setters: tests without which it fails.
+    :param left: what those tests leave for the whole process and the outcome hangs on, as runs have proven.
     """
 
     victim: str
@@ -27,6 +29,7 @@ class Compared:
     setters: tuple[str, ...]
     failing: Sequence[Fact]
     passing: Sequence[Fact]
+    left: Sequence[Fact] = ()
 
 
 def met_writes(facts: Sequence[Fact], victim: str, others: Sequence[str]) -> list[Fact]:
@@ -53,6 +56,8 @@ def explain(compared: Compared) -> Iterator[Finding]:
             continue
         if compared.setters:
             yield _depends_on_earlier(compared, failure)
+        elif compared.left:
+            yield from (decided_by(fact, failure) for fact in compared.left)
         elif compared.polluters:
             yield from _rows_leaked(compared, failure)
         return
@@ -68,7 +73,9 @@ def _depends_on_earlier(compared: Compared, failure: Fact) -> Finding:
         if write["test"] in compared.setters and write["table"] in tables and _is_of_test(write)
     ]
     what = (
-        f"the rows that it commits to {left[-1]['table']} at {place(left[-1]['site'])}"
+        " and ".join(map(described, compared.left))
+        if compared.left
+        else f"the rows that it commits to {left[-1]['table']} at {place(left[-1]['site'])}"
         if left
         else "what it leaves behind"
     )

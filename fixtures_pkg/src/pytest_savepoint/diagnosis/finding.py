@@ -58,6 +58,7 @@ CODES = {
     "state.schema_made_per_test": "SP513",
     "state.ddl_blocked_by_open_transaction": "SP514",
     "fixture.setup_order": "SP515",
+    "state.process_state_leaked": "SP516",
     "concurrency.deadlock": "SP601",
     "concurrency.check_then_insert_race": "SP602",
     "concurrency.lost_update": "SP603",

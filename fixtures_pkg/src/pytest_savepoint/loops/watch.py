@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import re
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from pytest_savepoint.loops.frames import Caller, code_of
 from pytest_savepoint.loops.growth import Growth
 from pytest_savepoint.loops.history import History
 from pytest_savepoint.loops.keys import Keys
+from pytest_savepoint.loops.left import Left
 from pytest_savepoint.loops.local_time import LocalTime
 from pytest_savepoint.loops.logs import Logs
 from pytest_savepoint.loops.makers import Loops
@@ -65,6 +67,7 @@ class Watch:
         self.logs = Logs(recorder, self.caller)
         self.deadlines = Deadlines(recorder, self.caller)
         self.caches = Caches(recorder, self.caller)
+        self.left = Left(recorder, self.caller)
         self.failures = Failures(
             caller=self.caller,
             loops=self.loops,
@@ -89,6 +92,7 @@ class Watch:
         self.sessions.install(self._patches)
         self.statements.install(self._patches)
         self.logs.install(self._patches)
+        self.left.install(self._patches)
         self.deadlines.install(self._patches)
         self.threads.install(self._patches)
         self.blocking.install(self._patches)
@@ -104,6 +108,7 @@ class Watch:
         self.state.begin()
         self.tasks.begin()
         self.logs.begin()
+        self.left.begin()
         self.caches.look()
 
     def called(self, test: str, function: Any, *, passed: bool) -> None:
@@ -112,14 +117,16 @@ class Watch:
         if passed:
             self.local_time.look(test, function)
 
-    def end_test(self, test: str, function: Any) -> None:
+    def end_test(self, test: str, function: Any, reachable: Callable[[], list[Any]]) -> None:
         """A test is over, with its teardown.
 
         :param function: the test's own, if it has one.
+        :param reachable: gives all functions that the test can get at.
         """
         self.growth.look(test)
         self.state.end(lambda: self.with_setters(self.function(function), function))
         self.logs.end()
+        self.left.end(lambda: self.function(function), reachable)
 
     def stop(self) -> None:
         self.growth.stop()

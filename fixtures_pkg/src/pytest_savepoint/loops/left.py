@@ -1,0 +1,175 @@
+"""What tests left changed for the whole process: environment, working directory, random generator, root log handlers."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import sys
+from collections.abc import Callable, Collection
+from types import FrameType
+from typing import Any, NamedTuple
+
+from pytest_savepoint.evidence import Fact, Recorder
+from pytest_savepoint.loops.changing_lines import line_that_changes
+from pytest_savepoint.loops.frames import Caller
+from pytest_savepoint.loops.modules import Modules
+from pytest_savepoint.loops.patches import Patches, harmless
+
+__all__ = ["Left"]
+
+# The suite may put another in its place.
+_ENVIRONMENT = os.environ
+# pytest sets it in every phase.
+_RUNNING = "PYTEST_CURRENT_TEST"
+_MOST = 50
+
+Key = tuple[str, str]
+"""What was left, and its name among others of the kind."""
+
+
+class _Change(NamedTuple):
+    """The first change of a test to one thing; the value stays in this process, since it may be a secret."""
+
+    before: Any
+    site: Fact | None
+    fixture: Fact | None
+
+
+class Left:
+    """Looks when something is changed by a call, so that a test that changes nothing pays for the look at handlers only."""
+
+    def __init__(self, recorder: Recorder, caller: Caller) -> None:
+        self._recorder = recorder
+        self._caller = caller
+        self._changes: dict[Key, _Change] = {}  # of this test
+        self._at_first: dict[Key, Any] = {}  # what was there before any test changed it
+        self._handlers: list[logging.Handler] = []
+        self.modules: Modules | None = None
+        """What the caller's modules keep, which takes too long to look at except in reruns."""
+        self.living: dict[Key, Fact] = {}
+        """What tests of this process have left and nobody has put back."""
+
+    def install(self, patches: Patches) -> None:
+        for name in ("__setitem__", "__delitem__"):
+            patches.wrap(type(_ENVIRONMENT), name, self._watch_variables)
+        patches.wrap(os, "chdir", self._watch_directory)
+        patches.wrap(random, "seed", self._watch_seed)
+        patches.wrap(random, "setstate", self._watch_state)
+
+    def begin(self) -> None:
+        """A test starts."""
+        self._changes.clear()
+        self._handlers = _root_handlers()
+        if self.modules is not None:
+            self.modules.begin()
+
+    @harmless
+    def end(self, describe: Callable[[], Fact | None], reachable: Callable[[], list[Any]]) -> None:
+        """A test is over, with its teardown; what is still changed is left.
+
+        :param describe: gives the test's function.
+        :param reachable: gives the functions in which the line may be, where no call has told it.
+        """
+        if _root_handlers() != self._handlers:
+            self._changes[("handlers", "")] = _Change(self._handlers, None, None)
+        if self.modules is not None:
+            self._changes |= {("module", name): _Change(was, None, None) for name, was in self.modules.changed().items()}
+        for key, change in self._changes.items() if self._changes else ():
+            self._settle(key, change, describe, reachable)
+
+    def _settle(
+        self, key: Key, change: _Change, describe: Callable[[], Fact | None], reachable: Callable[[], list[Any]]
+    ) -> None:
+        now = self._read(key)
+        if now == self._at_first.setdefault(key, change.before):
+            self.living.pop(key, None)
+        elif now != change.before and len(self.living) < _MOST:
+            what, name = key
+            site = change.site or line_that_changes(what, name, reachable(), self._caller)
+            how = "set" if change.before is None else "removed" if now is None else "changed"
+            self.living[key] = self._recorder.note(
+                "left", what=what, name=name, how=how, site=site, fixture=change.fixture, function=describe()
+            )
+
+    @harmless
+    def put_back(self, keys: Collection[Key]) -> None:
+        """Give things that were left the values that they had before, which shows whether a test fails for them."""
+        for what, name in keys:
+            before = self._at_first[what, name]
+            if what == "environment" and before is None:
+                del _ENVIRONMENT[name]
+            elif what == "environment":
+                _ENVIRONMENT[name] = before
+            elif what == "directory":
+                os.chdir(before)
+            elif what == "random":
+                random.setstate(before)
+            elif what == "handlers":
+                logging.root.handlers[:] = before
+            else:
+                before.put_back()
+
+    def _read(self, key: Key) -> Any:
+        what, name = key
+        if what == "environment":
+            return _ENVIRONMENT.get(name)
+        if what == "directory":
+            return os.getcwd()  # noqa: PTH109 # one call less than by a path
+        if what == "random":
+            return random.getstate()
+        return _root_handlers() if what == "handlers" else self.modules and self.modules.now(name)
+
+    @harmless
+    def _before(self, what: str, name: str, frame: FrameType) -> None:
+        if (what, name) in self._changes:
+            return
+        sites, fixture = self._caller.look(frame, 1)
+        # What a plugin does by itself is no deed of the caller's.
+        if sites:
+            self._changes[what, name] = _Change(self._read((what, name)), sites[0], fixture)
+
+    def _watch_variables(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def change(environment: Any, name: Any, *value: Any) -> None:
+            if name != _RUNNING:
+                self._before("environment", name, sys._getframe(1))  # noqa: SLF001 # who changes it
+            original(environment, name, *value)
+
+        return change
+
+    def _watch_directory(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def chdir(path: Any) -> None:
+            self._before("directory", "", sys._getframe(1))  # noqa: SLF001
+            original(path)
+
+        return chdir
+
+    def _watch_seed(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def seed(*args: Any, **kwargs: Any) -> None:
+            frame = sys._getframe(1)  # noqa: SLF001
+            # A plugin that seeds before each test is asked for nothing more.
+            if self._caller.owns(frame.f_code.co_filename):
+                self._before("random", "", frame)
+            original(*args, **kwargs)
+
+        return seed
+
+    def _watch_state(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def setstate(state: Any) -> None:
+            frame = sys._getframe(1)  # noqa: SLF001
+            if self._caller.owns(frame.f_code.co_filename):
+                self._before("random", "", frame)
+                self._forget_state(state)
+            original(state)
+
+        return setstate
+
+    def _forget_state(self, state: Any) -> None:
+        change = self._changes.get(("random", ""))
+        if change is not None and change.before == state:
+            del self._changes["random", ""]
+
+
+def _root_handlers() -> list[logging.Handler]:
+    """What is at the root without pytest's own, which come and go with each phase."""
+    return [each for each in logging.root.handlers if not type(each).__module__.startswith("_pytest.")]
