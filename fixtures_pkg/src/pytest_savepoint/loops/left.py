@@ -37,14 +37,14 @@ class _Change(NamedTuple):
 
 
 class Left:
-    """Looks when something is changed by a call, so that a test that changes nothing pays for the look at handlers only."""
+    """Looks when something is changed by a call, so that a test that changes nothing pays next to nothing."""
 
     def __init__(self, recorder: Recorder, caller: Caller) -> None:
         self._recorder = recorder
         self._caller = caller
         self._changes: dict[Key, _Change] = {}  # of this test
         self._at_first: dict[Key, Any] = {}  # what was there before any test changed it
-        self._handlers: list[logging.Handler] = []
+        self._handlers = logging.root.handlers.copy()
         self.modules: Modules | None = None
         """What the caller's modules keep, which takes too long to look at except in reruns."""
         self.living: dict[Key, Fact] = {}
@@ -59,23 +59,29 @@ class Left:
 
     def begin(self) -> None:
         """A test starts."""
-        self._changes.clear()
-        self._handlers = _root_handlers()
+        self._changes.clear()  # what was changed between tests is no test's doing
         if self.modules is not None:
             self.modules.begin()
 
-    @harmless
     def end(self, describe: Callable[[], Fact | None], reachable: Callable[[], list[Any]]) -> None:
         """A test is over, with its teardown; what is still changed is left.
 
         :param describe: gives the test's function.
         :param reachable: gives the functions in which the line may be, where no call has told it.
         """
-        if _root_handlers() != self._handlers:
-            self._changes[("handlers", "")] = _Change(self._handlers, None, None)
+        if self._changes or self.modules is not None or logging.root.handlers != self._handlers:
+            self._end(describe, reachable)
+
+    @harmless
+    def _end(self, describe: Callable[[], Fact | None], reachable: Callable[[], list[Any]]) -> None:
+        changes, self._changes = self._changes, {}
+        if (before := _without_pytests(self._handlers)) != _root_handlers():
+            changes["handlers", ""] = _Change(before, None, None)
+        # pytest's own come and go with each phase, but for those of the whole session.
+        self._handlers = logging.root.handlers.copy()
         if self.modules is not None:
-            self._changes |= {("module", name): _Change(was, None, None) for name, was in self.modules.changed().items()}
-        for key, change in self._changes.items() if self._changes else ():
+            changes |= {("module", name): _Change(was, None, None) for name, was in self.modules.changed().items()}
+        for key, change in changes.items():
             self._settle(key, change, describe, reachable)
 
     def _settle(
@@ -106,7 +112,8 @@ class Left:
             elif what == "random":
                 random.setstate(before)
             elif what == "handlers":
-                logging.root.handlers[:] = before
+                pytests = [each for each in logging.root.handlers if each not in _root_handlers()]
+                logging.root.handlers[:] = before + pytests
             else:
                 before.put_back()
 
@@ -171,5 +178,8 @@ class Left:
 
 
 def _root_handlers() -> list[logging.Handler]:
-    """What is at the root without pytest's own, which come and go with each phase."""
-    return [each for each in logging.root.handlers if not type(each).__module__.startswith("_pytest.")]
+    return _without_pytests(logging.root.handlers)
+
+
+def _without_pytests(handlers: list[logging.Handler]) -> list[logging.Handler]:
+    return [each for each in handlers if not type(each).__module__.startswith("_pytest.")]
