@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from programs import LEAN
 
-HERE = Path(__file__).parent
-SOURCE = HERE.parents[2] / "fixtures_pkg" / "src"
+SUITES = Path(__file__).parent / "suites"
+SOURCE = SUITES.parents[3] / "fixtures_pkg" / "src"
 
 
 @pytest.fixture
@@ -24,11 +24,11 @@ def run_suite(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]
         suite: str | dict[str, str], *arguments: str, application: str = "laws", **variables: str
     ) -> subprocess.CompletedProcess[str]:
         project = tmp_path / "project"
+        # A suite without an application tests on the tables and the application of another.
+        shutil.copytree(SUITES / application, project, ignore=shutil.ignore_patterns("test_*"), dirs_exist_ok=True)
         if isinstance(suite, str):
-            shutil.copytree(HERE / "suites" / suite, project, dirs_exist_ok=True)
+            shutil.copytree(SUITES / suite, project, dirs_exist_ok=True)
         else:
-            # A suite of its own tests on the tables and the application of another.
-            shutil.copytree(HERE / "suites" / application, project, ignore=shutil.ignore_patterns("test_*"), dirs_exist_ok=True)
             for name, text in suite.items():
                 (project / name).write_text(text)
         (project / "pyproject.toml").write_text('[tool.pytest.ini_options]\npythonpath = ["."]\n')
