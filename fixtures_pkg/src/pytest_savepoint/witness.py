@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from pytest_savepoint.diagnosis.lock_waits import told_waits
 from pytest_savepoint.evidence import Fact
 from pytest_savepoint.failed_test import FailedTest
+from pytest_savepoint.keeping import add_words
 from pytest_savepoint.latent import note_latent
 from pytest_savepoint.loops.patches import harmless
 from pytest_savepoint.loops.reach import Reach
@@ -134,6 +136,8 @@ class Witness:
                 self._failed.record(item, call.excinfo.value)
         self._phase_ended(item, call)
         facts = self._recorder.take()
+        if report.failed and (waits := told_waits(facts)):
+            add_words(report, "savepoint: waits for locks", "\n".join(waits))
         if facts and self._attaches:
             seen["facts"] = facts
         elif facts:

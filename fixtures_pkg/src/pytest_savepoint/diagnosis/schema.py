@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from pytest_savepoint.diagnosis.finding import Finding, finding
+from pytest_savepoint.diagnosis.lock_waits import waits_of
 from pytest_savepoint.diagnosis.record import Fact, Record, at_site, place, sqlstates, tables_of, timed_out
 
 __all__ = ["RULES"]
@@ -68,7 +69,8 @@ def _blocked(record: Record) -> Iterator[Finding]:
             "lock until its transaction ends.",
             fix=f"End that transaction first: commit, roll back or close what {place(begun['site'])} opened.",
             confidence=0.93,
-            evidence=[f"waiting: {waiting['sql'][:100]}", f"in the open transaction: {holder['sql'][:100]}"],
+            evidence=waits_of(record, failure)
+            or [f"waiting: {waiting['sql'][:100]}", f"in the open transaction: {holder['sql'][:100]}"],
         )
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from pytest_savepoint.diagnosis.finding import Culprit, Finding, finding
+from pytest_savepoint.diagnosis.lock_waits import waits_of
 from pytest_savepoint.diagnosis.record import (
     Fact,
     Record,
@@ -113,7 +114,11 @@ def _self_deadlock(record: Record) -> Iterator[Finding]:
             fix="Run both statements on the same asynchronous connection, or commit before the synchronous call and move it to "
             "a thread.",
             confidence=0.93,
-            evidence=[f"open transaction: {opened['sql'][:120]}", failure["exceptions"][0]["message"][:160]],
+            evidence=[
+                *waits_of(record, failure),
+                f"open transaction: {opened['sql'][:120]}",
+                failure["exceptions"][0]["message"][:160],
+            ],
         )
 
 

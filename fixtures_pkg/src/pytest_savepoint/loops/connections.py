@@ -23,6 +23,7 @@ __all__ = ["BORN", "Connections"]
 BORN = "savepoint"
 """The key under which a pool's record carries what is known of its connection."""
 
+_SSL_REQUIRED = 3
 _ASSIGNED = re.compile(r"^\s*(?:self\.)?(\w+)\s*(?::[^=]+)?=[^=]")
 
 
@@ -99,6 +100,16 @@ class Connections:
     def behind(self, process: int) -> int | None:
         """The number of the connection that one of the server's processes serves, or served last."""
         return self._backends.get(process)
+
+    def servers(self) -> list[tuple[dict[str, Any], list[int]]]:
+        """How asyncpg reaches the servers of the living connections, each with the processes that serve them."""
+        found: dict[tuple[Any, ...], tuple[dict[str, Any], list[int]]] = {}
+        for connection in list(self._drivers):
+            arguments, process = _arguments(connection), _process(connection)
+            if arguments and process is not None:
+                server = tuple(arguments[name] for name in ("host", "port", "user", "database"))
+                found.setdefault(server, (arguments, []))[1].append(process)
+        return list(found.values())
 
     def open_engines(self) -> list[Fact]:
         """The engines that have connections open, with how many."""
@@ -233,6 +244,20 @@ def _process(connection: Any) -> int | None:
     with contextlib.suppress(Exception):  # a driver that is not told, or a connection that is closed already
         return int(connection.get_server_pid() if _is_asyncpg(connection) else connection.info.backend_pid)
     return None
+
+
+def _arguments(connection: Any) -> dict[str, Any]:
+    """How to connect once more as a connection did; nothing for one that is closed or of another driver."""
+    with contextlib.suppress(Exception):  # both read what drivers keep to themselves, or what a closed one has no more
+        if _is_asyncpg(connection):
+            address, given = connection._addr, connection._params  # noqa: SLF001 # no public way
+            host, port = address if isinstance(address, tuple) else address.rsplit("/.s.PGSQL.", 1)
+            # Below `require` there is a context, too, which would insist on what is only preferred.
+            names = ["user", "password", "database", *(["ssl"] if given.sslmode >= _SSL_REQUIRED else [])]
+            return {"host": host, "port": int(port), **{name: getattr(given, name) for name in names}}
+        info = connection.info
+        return {"host": info.host, "port": info.port, "user": info.user, "password": info.password, "database": info.dbname}
+    return {}
 
 
 def _is_asyncpg(connection: Any) -> bool:

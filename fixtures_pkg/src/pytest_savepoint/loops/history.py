@@ -108,6 +108,14 @@ class History:
         """The latest statement on a connection."""
         return next((each for each in reversed(self._window) if each["connection"] == connection), None)
 
+    def latest(self) -> Fact | None:
+        """The latest statement of all."""
+        return self._window[-1] if self._window else None
+
+    def has_open_transactions(self) -> bool:
+        """Whether a transaction is open anywhere."""
+        return bool(self._begun)
+
     def is_open(self, connection: int) -> bool:
         """Whether a transaction is open on a connection."""
         return connection in self._begun

@@ -23,6 +23,7 @@ from pytest_savepoint.loops.history import History
 from pytest_savepoint.loops.keys import Keys
 from pytest_savepoint.loops.left import Left
 from pytest_savepoint.loops.local_time import LocalTime
+from pytest_savepoint.loops.lock_waits import LockWaits
 from pytest_savepoint.loops.logs import Logs
 from pytest_savepoint.loops.makers import Loops
 from pytest_savepoint.loops.patches import Patches, harmless
@@ -62,6 +63,7 @@ class Watch:
             keys=self.keys,
             history=self.history,
         )
+        self.lock_waits = LockWaits(recorder, self.connections, self.history)
         self.local_time = LocalTime(recorder, self.caller, self.connections, self.history)
         self.state = State(recorder, self.caller)
         self.logs = Logs(recorder, self.caller)
@@ -96,6 +98,7 @@ class Watch:
         self.deadlines.install(self._patches)
         self.threads.install(self._patches)
         self.blocking.install(self._patches)
+        self.lock_waits.install()
         self.growth.start()
 
     def begin_test(self, function: Any) -> None:
@@ -132,6 +135,7 @@ class Watch:
         self.growth.stop()
         self.unawaited.stop()
         self.blocking.uninstall()
+        self.lock_waits.uninstall()
         self.statements.uninstall()
         self.sessions.uninstall()
         self.checkouts.uninstall()
