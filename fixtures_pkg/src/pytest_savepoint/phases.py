@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable
@@ -72,6 +73,7 @@ class Phases:
             isolation=getattr(report, "savepoint_isolation", ""),
             queries=getattr(report, "savepoint_queries", None),
             kept=getattr(report, KEPT, None),
+            load=os.getloadavg()[0] if when == "teardown" and hasattr(os, "getloadavg") else None,
         )
 
 

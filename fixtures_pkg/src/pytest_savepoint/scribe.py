@@ -52,6 +52,7 @@ class Scribe:
             plugins=plugins,
             python=platform.python_version(),
             isolation=self._isolation,
+            seed=getattr(self._config.option, "randomly_seed", None),
             time=time.time(),
         )
 

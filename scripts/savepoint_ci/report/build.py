@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import get_args
+from typing import Any, get_args
 
 from msgspec.structs import replace
 from pytest_savepoint.settings import Settings
 from pytest_savepoint.silence import told_apart
 
-from savepoint_ci.report.evidence import Served, read_evidence
+from savepoint_ci.report.evidence import Served, Session, read_evidence
 from savepoint_ci.report.fitting import MOST, fit_line, fit_seconds, fit_text
 from savepoint_ci.report.model import (
+    LARGEST_SEED,
     Count,
     Coverage,
     Database,
@@ -76,7 +77,7 @@ def build_report(
     return Report(
         result=_result(counts, gates, failure, ended, tests),
         counts=counts,
-        run=_clean_run(replace(run, python=seen.session.python, workers=min(max(seen.session.workers, 0), MOST))),
+        run=_clean_run(replace(run, **_of_session(seen.session))),
         tests=tests,
         findings=tuple(findings),
         silenced=tuple(Silenced(finding=finding, reason=reason) for finding, reason in silenced),
@@ -175,6 +176,12 @@ def _database(served: Served, isolation: Mapping[str, int]) -> Database:
         else None,
         isolation=dict(isolation),
     )
+
+
+def _of_session(session: Session) -> dict[str, Any]:
+    """What the evidence itself says of the run; a plugin may call anything its seed."""
+    seed = session.seed if type(session.seed) is int and 0 <= session.seed <= LARGEST_SEED else None
+    return {"python": session.python, "workers": min(max(session.workers, 0), MOST), "seed": seed}
 
 
 def _clean_run(run: Run) -> Run:

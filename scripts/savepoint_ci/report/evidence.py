@@ -34,6 +34,7 @@ class Session(msgspec.Struct, frozen=True, tag_field="kind", tag="session"):
     workers: int = 0
     python: str = ""
     isolation: str = ""
+    seed: Any = None
     time: float = 0.0
 
 
@@ -78,6 +79,7 @@ class PhaseLine(msgspec.Struct, frozen=True, tag_field="kind", tag="phase"):
     line: int | None = None
     xfail: bool = False
     isolation: str = ""
+    load: float | None = None
     queries: QueriesLine | None = None
     kept: KeptLine | None = None
 

@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 from pytest_savepoint.errors import ExitCode, SavepointError
 
 __all__ = [
+    "LARGEST_SEED",
     "LINE_LIMIT",
     "REPORT_BYTES",
     "TEXT_LIMIT",
@@ -59,6 +60,7 @@ __all__ = [
 
 LINE_LIMIT = 4_096
 TEXT_LIMIT = 65_536
+LARGEST_SEED = 2**32 - 1
 REPORT_BYTES = 64 * 1024 * 1024
 
 Line = Annotated[str, Meta(max_length=LINE_LIMIT)]
@@ -68,6 +70,7 @@ Percent = Annotated[float, Meta(ge=0, le=100)]
 LineNumber = Annotated[int, Meta(ge=1, le=100_000_000)]
 Bytes = Annotated[int, Meta(ge=0, le=2**53)]
 Change = Annotated[int, Meta(ge=-(2**53), le=2**53)]
+Seed = Annotated[int, Meta(ge=0, le=LARGEST_SEED)]
 Amount = Annotated[int, Meta(ge=0, le=100_000_000)]
 # `$` alone lets Python take a line break after the last character.
 Slug = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_.-]{0,79}$(?!\n)")]
@@ -131,7 +134,10 @@ class Kept(Struct, frozen=True, kw_only=True):
 
 
 class TestResult(Struct, frozen=True, kw_only=True):
-    """What became of one test, or of one file that could not be collected; `started` counts from the first test's start."""
+    """What became of one test, or of one file that could not be collected.
+
+    `started` counts from the first test's start; `load` is the machine's average of a minute when the test was over.
+    """
 
     __test__ = False  # not a test class, whatever pytest makes of the name
 
@@ -143,6 +149,7 @@ class TestResult(Struct, frozen=True, kw_only=True):
     started: Seconds | None = None
     phases: dict[TimedPhase, Seconds] = {}
     isolation: Word | None = None
+    load: Annotated[float, Meta(ge=0)] | None = None
     queries: Queries | None = None
     kept: Kept | None = None
 
@@ -338,7 +345,7 @@ class Failure(Struct, frozen=True, kw_only=True):
 
 
 class Run(Struct, frozen=True, kw_only=True):
-    """Which run this was; `started` is ISO 8601 in UTC."""
+    """Which run this was; `started` is ISO 8601 in UTC, `seed` is that of pytest-randomly."""
 
     id: Line = ""
     commit: Line = ""
@@ -347,6 +354,7 @@ class Run(Struct, frozen=True, kw_only=True):
     python: Line = ""
     workers: Amount = 0
     started: Line = ""
+    seed: Seed | None = None
 
 
 class Shard(Struct, frozen=True, kw_only=True):

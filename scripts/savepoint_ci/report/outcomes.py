@@ -28,6 +28,7 @@ class TestRecord:
         self._errors: list[PhaseError] = []
         self._crash: PhaseError | None = None
         self._isolation = ""
+        self._load: float | None = None
         self._queries: Queries | None = None
         self._kept: Kept | None = None
 
@@ -42,6 +43,7 @@ class TestRecord:
         xfail: bool,
         error: PhaseError | None,
         isolation: str = "",
+        load: float | None = None,
         queries: Queries | None = None,
         kept: Kept | None = None,
     ) -> None:
@@ -49,12 +51,14 @@ class TestRecord:
 
         :param start: in seconds since the epoch, None when it is not known.
         :param isolation: how the test was undone, where it was.
+        :param load: of the machine when the phase was over; comes with the last one.
         :param queries: what it asked of the database; comes with its last phase.
         :param kept: the database that was kept of it; comes with its first failure.
         """
         self._kept = kept or self._kept
         self._queries = queries or self._queries
         self._worker = worker
+        self._load = load
         self._isolation = isolation or self._isolation
         if self.start is None:
             self.start = start
@@ -92,6 +96,7 @@ class TestRecord:
             started=started,
             phases=phases,
             isolation=self._isolation or None,
+            load=self._load,
             queries=self._queries,
             kept=self._kept,
         )

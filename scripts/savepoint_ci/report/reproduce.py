@@ -17,7 +17,7 @@ _LENGTH = 1_500
 def reproduction(report: Report, nodeids: Iterable[str]) -> str:
     """Return one shell line that runs these tests again, empty when no safe one exists.
 
-    What a rerun proved to work wins over the plain call.
+    What a rerun proved to work wins over the plain call, which draws the run's random numbers again.
 
     :param nodeids: the tests, the most telling first; three of them are called.
     """
@@ -29,8 +29,9 @@ def reproduction(report: Report, nodeids: Iterable[str]) -> str:
     # A name with a line break or a control character would be another name, or another command, once it is pasted.
     called = [each for each in nodeids if _is_one_plain_line(each) and not each.startswith("-")]
     line = ""
+    program = "pytest" if report.run.seed is None else f"pytest --randomly-seed={report.run.seed}"
     for nodeid in called[:_TESTS]:
-        longer = f"{line or 'pytest'} {shlex.quote(nodeid)}"
+        longer = f"{line or program} {shlex.quote(nodeid)}"
         if len(longer) > _LENGTH:
             break
         line = longer

@@ -81,6 +81,7 @@ class Seen:
                     xfail=record.xfail,
                     error=_phase_error(record) if record.outcome == "failed" else None,
                     isolation=isolation,
+                    load=fit_seconds(record.load) if record.load is not None else None,
                     queries=_queries(record.queries) if record.queries else None,
                     kept=_kept(record.kept) if record.kept else None,
                 )

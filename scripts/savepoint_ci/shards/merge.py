@@ -222,7 +222,8 @@ def _run(reports: Sequence[Report]) -> Run:
     if not reports:
         return Run()
     first = min((report.run for report in reports), key=lambda run: run.started)
-    return replace(first, workers=sum(report.run.workers for report in reports))
+    seed = first.seed if all(report.run.seed == first.seed for report in reports) else None
+    return replace(first, workers=sum(report.run.workers for report in reports), seed=seed)
 
 
 def _findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:

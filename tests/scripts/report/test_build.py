@@ -10,6 +10,7 @@ import pytest_savepoint
 from pytest_savepoint.errors import ExitCode
 from savepoint_ci.report.markdown import job_summary
 from savepoint_ci.report.model import Coverage, Failure, PatchCoverage, parse_report, report_json
+from savepoint_ci.report.reproduce import reproduction
 
 TEST = "tests/test_a.py::test_a"
 FINISHED = {"kind": "finished", "exit": 0}
@@ -25,6 +26,13 @@ def phases(*outcomes: str, nodeid: str = TEST, **more: object) -> list[dict[str,
 def outcome_of(report, nodeid=TEST):
     (test,) = [test for test in report.tests if test.nodeid == nodeid]
     return test.outcome
+
+
+@pytest.mark.parametrize(("seed", "kept"), [(4_000_000_000, 4_000_000_000), ("default", None), (-1, None), (True, None)])
+def test_seed_and_load_are_those_of_the_run_and_the_command_draws_the_same_numbers(build, seed, kept):
+    report = build({"kind": "session", "seed": seed}, *phases("passed", "failed", "passed", load=1.5), FINISHED)
+    assert (report.run.seed, report.tests[0].load) == (kept, 1.5)
+    assert reproduction(report, [TEST]) == f"pytest {f'--randomly-seed={kept} ' if kept else ''}{TEST}"
 
 
 @pytest.mark.e2e
