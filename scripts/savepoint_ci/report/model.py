@@ -385,11 +385,15 @@ class Allocated(Struct, frozen=True, kw_only=True):
 
 
 class Held(Struct, frozen=True, kw_only=True):
-    """What a process holds of what can grow: resident bytes, living tasks and connections."""
+    """What a process holds of what can grow: resident bytes, living tasks and connections.
+
+    `cycles` counts the objects so far that referred to each other in circles, so that only the collector could free them.
+    """
 
     bytes: Bytes = 0
     tasks: Amount = 0
     connections: Amount = 0
+    cycles: Bytes = 0
 
 
 class Grown(Struct, frozen=True, kw_only=True):
@@ -399,6 +403,7 @@ class Grown(Struct, frozen=True, kw_only=True):
     bytes: Change = 0
     tasks: Change = 0
     connections: Change = 0
+    cycles: Change = 0
 
 
 class Growth(Struct, frozen=True, kw_only=True):

@@ -122,10 +122,16 @@ def test_tests_after_which_the_process_holds_more_are_named(watch):
     # Growth below the highest that this process has been is not looked at.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     now = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-    for name in ("first", "frugal", "greedy", "thrifty"):
+    gc.collect()
+    for name in ("first", "frugal", "greedy", "thrifty", "circular"):
         kept.append(b"x" * (peak - now + 16 * 2**20) if name == "greedy" else None)
+        if name == "circular":
+            for circle in ([] for _ in range(3_000)):
+                circle.append(circle)
+            gc.collect()
         watch.growth.look(name)
     watch.growth.note()
     grown = watch.recorder.take()[-1]
-    assert [each["test"] for each in grown["tests"]] == ["greedy"]
+    assert [each["test"] for each in grown["tests"]] == ["greedy", "circular"]
+    assert [each["cycles"] > 2_900 for each in grown["tests"]] == [False, True]
     assert grown["last"]["bytes"] - grown["first"]["bytes"] > 2**22

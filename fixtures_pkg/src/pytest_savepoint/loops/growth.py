@@ -1,11 +1,13 @@
-"""What the process holds after each test, and which tests made it hold more."""
+"""What the process holds after each test, and which tests made it hold more or left garbage in cycles."""
 
 from __future__ import annotations
 
+import gc
 import heapq
 import os
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from pytest_savepoint.evidence import Fact, Recorder
 from pytest_savepoint.loops.allocations import Allocations
@@ -18,11 +20,12 @@ if sys.platform != "win32":
 __all__ = ["Growth"]
 
 _WORTH_NOTING = 2**20
+_CYCLES_WORTH_NOTING = 1_000
 _KEPT = 10
 
 
 class Growth:
-    """Sees after each test whether the memory's peak has moved, and counts living tasks and connections.
+    """Sees after each test whether the memory's peak has moved, and counts tasks, connections and garbage in cycles.
 
     :param tasks: counts the caller's living tasks.
     :param connections: counts living database connections.
@@ -34,22 +37,30 @@ class Growth:
         self._connections = connections
         self._page = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
         self._file: int | None = None
-        self._first: tuple[int, int, int] | None = None
-        self._last = (0, 0, 0)
+        self._first: tuple[int, int, int, int] | None = None
+        self._last = (0, 0, 0, 0)
+        self._cycles = 0  # objects that only the collector could free, so far
         self._peak = 0
         self._allocations: Allocations | None = None
-        self._grown: list[tuple[int, int, str, int, int]] = []  # bytes, number, test, tasks, connections
+        self._grown: list[tuple[int, int, str, int, int, int]] = []  # bytes, number, test, tasks, connections, cycles
         self._number = 0
 
     def start(self) -> None:
         if os.path.exists("/proc/self/statm"):  # noqa: PTH110 # Linux; elsewhere only tasks and connections count
             self._file = os.open("/proc/self/statm", os.O_RDONLY)
+        gc.callbacks.append(self._collected)
+
+    def _collected(self, phase: str, info: dict[str, Any]) -> None:
+        if phase == "stop":
+            self._cycles += info["collected"]
 
     def trace(self, caller: Caller) -> None:
         """Trace allocations from now on."""
         self._allocations = Allocations(caller)
 
     def stop(self) -> None:
+        if self._collected in gc.callbacks:
+            gc.callbacks.remove(self._collected)
         if self._allocations is not None:
             self._allocations.stop()
         if self._file is not None:
@@ -59,9 +70,11 @@ class Growth:
     @harmless
     def look(self, test: str) -> None:
         """A test is over."""
-        now = self._resident() if self._has_risen() else self._last[0], self._tasks(), self._connections()
+        resident = self._resident() if self._has_risen() else self._last[0]
+        now = resident, self._tasks(), self._connections(), self._cycles
         last, self._last = self._last, now
-        if now[0] - last[0] < _WORTH_NOTING and now[1] <= last[1] and now[2] <= last[2]:
+        held = now[0] - last[0] < _WORTH_NOTING and now[1] <= last[1] and now[2] <= last[2]
+        if held and now[3] - last[3] < _CYCLES_WORTH_NOTING:
             return
         if self._first is None:
             # The first one imports and connects what all the others use.
@@ -70,7 +83,7 @@ class Growth:
                 self._allocations.begin()
         else:
             self._number += 1
-            entry = now[0] - last[0], self._number, test, now[1] - last[1], now[2] - last[2]
+            entry = now[0] - last[0], self._number, test, now[1] - last[1], now[2] - last[2], now[3] - last[3]
             (heapq.heappush if len(self._grown) < _KEPT else heapq.heappushpop)(self._grown, entry)
 
     def _has_risen(self) -> bool:
@@ -91,10 +104,10 @@ class Growth:
             return
         self._last = self._resident(), *self._last[1:]
         tests: list[Fact] = [
-            {"test": test, "bytes": size, "tasks": tasks, "connections": connections}
-            for size, _, test, tasks, connections in sorted(self._grown, reverse=True)
+            {"test": test, "bytes": size, "tasks": tasks, "connections": connections, "cycles": cycles}
+            for size, _, test, tasks, connections, cycles in sorted(self._grown, reverse=True)
         ]
-        names = ("bytes", "tasks", "connections")
+        names = ("bytes", "tasks", "connections", "cycles")
         self._recorder.note(
             "growth",
             first=dict(zip(names, self._first, strict=True)),
