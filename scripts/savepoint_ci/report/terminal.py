@@ -14,7 +14,7 @@ from savepoint_ci.report.headline import (
     plural,
     ranges_text,
 )
-from savepoint_ci.report.model import Finding, Report, Verdict
+from savepoint_ci.report.model import Finding, Growth, Report, Verdict
 from savepoint_ci.report.text import clean_block, clean_line, cut
 
 __all__ = ["terminal_summary"]
@@ -23,6 +23,8 @@ _FAILURES = 20
 _VERDICTS = 50
 _TESTS_OF_A_FINDING = 3
 _FILES = 10
+_TESTS_OF_A_PROCESS = 3
+_MUCH, _MANY = 256 * 2**20, 10
 
 
 def terminal_summary(report: Report) -> str:
@@ -34,6 +36,7 @@ def terminal_summary(report: Report) -> str:
         *(line for verdict in report.verdicts[:_VERDICTS] for line in _verdict(verdict)),
         *_tolerated(report),
         *(f"warning: {cut(clean_line(warning), 500)}" for warning in report.warnings[:10]),
+        *(line for growth in report.growth for line in _growth(growth)),
         *_coverage(report),
         *_ledger(report),
         f"{'✓' if report.result == 'green' else '✗'} {headline(report)}",
@@ -103,6 +106,27 @@ def _coverage(report: Report) -> Iterator[str]:
     yield f"coverage {coverage_text(report.coverage)}{changed}"
     for file in patch.files[:_FILES] if patch else ():
         yield f"  - {clean_line(file.path)}: {ranges_text(file.uncovered)} not covered"
+
+
+def _growth(growth: Growth) -> Iterator[str]:
+    """What a process added up over the suite, where that is much, or was asked for."""
+    size = growth.last.bytes - growth.first.bytes
+    tasks, connections = growth.last.tasks - growth.first.tasks, growth.last.connections - growth.first.connections
+    if size >= _MUCH or max(tasks, connections) >= _MANY or growth.allocated:
+        cycles = growth.last.cycles - growth.first.cycles
+        yield (
+            f"{clean_line(growth.worker)} grew by {_megabytes(size)}, {tasks:+} tasks and {connections:+} connections; "
+            f"{cycles} objects were freed by the garbage collector only"
+        )
+        for test in growth.tests[:_TESTS_OF_A_PROCESS]:
+            added = f"{_megabytes(test.bytes)}, {test.tasks:+} tasks, {test.connections:+} connections, {test.cycles} in cycles"
+            yield f"  - {added}: {clean_line(test.test)}"
+        for line in growth.allocated[:_TESTS_OF_A_PROCESS]:
+            yield f"  - {_megabytes(line.bytes)} allocated at {clean_line(line.path)}:{line.line}"
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 2**20:+.1f} MiB"
 
 
 def _ledger(report: Report) -> Iterator[str]:

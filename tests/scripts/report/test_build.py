@@ -11,6 +11,7 @@ from pytest_savepoint.errors import ExitCode
 from savepoint_ci.report.markdown import job_summary
 from savepoint_ci.report.model import Coverage, Failure, PatchCoverage, parse_report, report_json
 from savepoint_ci.report.reproduce import reproduction
+from savepoint_ci.report.terminal import terminal_summary
 
 TEST = "tests/test_a.py::test_a"
 FINISHED = {"kind": "finished", "exit": 0}
@@ -301,6 +302,17 @@ def test_growth_of_a_process_stands_in_the_report(build):
     line = {"kind": "growth", "worker": "gw0", "first": held, "last": held, "tests": [grown]}
     report = parse_report(report_json(build(*phases("passed", "passed", "passed"), line, FINISHED)))
     assert [(each.worker, each.tests[0].bytes) for each in report.growth] == [("gw0", 4096)]
+    assert "grew by" not in terminal_summary(report), "nothing that people should look at"
+
+
+def test_tests_and_lines_that_made_a_process_grow_are_told(build):
+    grown = {"test": TEST, "bytes": 3 * 2**20, "tasks": 2, "connections": 0, "cycles": 5000}
+    allocated = {"path": "shop/cache.py", "line": 7, "bytes": 2**20, "blocks": 3}
+    last = {"bytes": 3 * 2**20, "tasks": 2, "connections": 0, "cycles": 5000}
+    text = terminal_summary(build({"kind": "growth", "worker": "gw0", "last": last, "tests": [grown], "allocated": [allocated]}))
+    assert "gw0 grew by +3.0 MiB, +2 tasks and +0 connections; 5000 objects were freed by the garbage collector only" in text
+    assert f"  - +3.0 MiB, +2 tasks, +0 connections, 5000 in cycles: {TEST}" in text
+    assert "  - +1.0 MiB allocated at shop/cache.py:7" in text
 
 
 def test_growth_that_breaks_the_schema_does_not_end_the_report(build):
