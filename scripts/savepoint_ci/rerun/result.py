@@ -43,7 +43,9 @@ def findings_of(search: Search) -> list[Finding]:
     judged = [each for each in search.judged if not each.worst.clock]
     runs = [*search.telling, *(each.failing for each in judged if each.failing)]
     single = [_finding(line) for ran in runs for line in ran.findings]
-    compared = [finding for each in judged for finding in explain(_compared(each))]
+    # What one run shows by itself is closer to the cause than what was left for the process.
+    explained = {test for finding in single for test in finding.tests}
+    compared = [finding for each in judged for finding in explain(_compared(each, named=each.nodeid in explained))]
     return combined([*single, *compared])
 
 
@@ -52,12 +54,12 @@ def _finding(line: dict[str, Any]) -> Finding:
     return finding
 
 
-def _compared(judged: Judged) -> Compared:
+def _compared(judged: Judged, *, named: bool) -> Compared:
     return Compared(
         victim=judged.nodeid,
         polluters=judged.polluters,
         setters=judged.setters,
-        left=judged.left,
+        left=() if named else judged.left,
         failing=judged.failing.facts if judged.failing else (),
         passing=judged.passing.facts if judged.passing else (),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import random
@@ -14,10 +15,12 @@ from typing import Any
 import pytest
 from pytest_savepoint.diagnosis.left import left_key
 from pytest_savepoint.evidence import Recorder
+from pytest_savepoint.loops.modules import Modules
 from pytest_savepoint.loops.watch import Watch
 
 Run = Callable[[Callable[[], object]], list[dict[str, Any]]]
 
+streets: list[str] = []
 tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
 
 
@@ -109,6 +112,27 @@ def test_handler_that_stays_at_the_root_is_placed_in_what_the_test_calls(facts_o
     assert (fact["what"], fact["site"]["name"]) == ("handlers", "listen")
     watch.left.put_back({left_key(fact)})
     assert handler not in logging.root.handlers
+
+
+@functools.cache
+def timetable() -> list[str]:
+    return ["six"]
+
+
+def test_what_modules_keep_is_placed_and_can_be_put_back_where_a_rerun_asks_for_it(facts_of, watch):
+    watch.left.modules = Modules(watch.caller)
+    streets.clear()
+
+    def fill() -> None:
+        timetable()
+        streets.append("High Street")
+
+    facts = {fact["name"].rpartition(".")[2]: fact for fact in facts_of(fill)}
+    assert {name: (fact["how"], fact["site"]["name"]) for name, fact in facts.items()} == {
+        "timetable": ("filled", "timetable"), "streets": ("changed", "fill"),
+    }  # fmt: skip
+    watch.left.put_back(map(left_key, facts.values()))
+    assert (timetable.cache_info().currsize, streets) == (0, [])
 
 
 def test_what_a_later_test_puts_back_is_left_no_more(facts_of, watch, monkeypatch):

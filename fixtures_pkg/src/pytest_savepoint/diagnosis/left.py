@@ -17,6 +17,9 @@ _FIXES = {
 _FIX_OF_MODULE = (
     "Change it with monkeypatch.setattr() or monkeypatch.setitem(), which put it back, or empty it in an autouse fixture."
 )
+_FIX_OF_CACHE = (
+    "Empty it around each test in an autouse fixture: cache_clear(), or monkeypatch.setattr(module, name, None)."
+)
 
 
 def left_key(fact: Fact) -> tuple[str, str]:
@@ -43,13 +46,15 @@ def _thing(fact: Fact) -> str:
 
 def decided_by(fact: Fact, failure: Fact) -> Finding:
     """The finding for a test that passes once this has its former value again."""
+    # Filled by the application's own code, it is a value made once for the process; the test only asked first.
+    is_cache = fact["how"] == "filled" and (fact["site"] or {}).get("path") != (fact["function"] or {}).get("path")
     return finding(
-        "state.process_state_leaked",
+        "framework.cached_settings_leaked" if is_cache else "state.process_state_leaked",
         tests=[failure["test"]],
         culprit=at_site(fact["site"]) or _definition(fact),
         explanation=f"{failure['test']} fails for {described(fact)}. It passes alone, and after the same tests once that "
         "has its former value again.",
-        fix=_FIXES.get(fact["what"], _FIX_OF_MODULE),
+        fix=_FIX_OF_CACHE if is_cache else _FIXES.get(fact["what"], _FIX_OF_MODULE),
         confidence=_PROVEN,
         evidence=[
             f"passes alone, fails after {fact['test']}, passes with {_thing(fact)} put back in between",

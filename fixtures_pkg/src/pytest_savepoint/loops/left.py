@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from pytest_savepoint.evidence import Fact, Recorder
 from pytest_savepoint.loops.changing_lines import line_that_changes
-from pytest_savepoint.loops.frames import Caller
-from pytest_savepoint.loops.modules import Modules
+from pytest_savepoint.loops.frames import Caller, code_of, site_of
+from pytest_savepoint.loops.modules import Kept, Modules
 from pytest_savepoint.loops.patches import Patches, harmless
 
 __all__ = ["Left"]
@@ -92,11 +92,18 @@ class Left:
             self.living.pop(key, None)
         elif now != change.before and len(self.living) < _MOST:
             what, name = key
-            site = change.site or line_that_changes(what, name, reachable(), self._caller)
+            site = change.site or self._cached(change.before) or line_that_changes(what, name, reachable(), self._caller)
             how = "set" if change.before is None else "removed" if now is None else "changed"
+            if isinstance(change.before, Kept) and (change.before.is_cache or change.before.value is None):
+                how = "filled"
             self.living[key] = self._recorder.note(
                 "left", what=what, name=name, how=how, site=site, fixture=change.fixture, function=describe()
             )
+
+    def _cached(self, kept: Any) -> Fact | None:
+        """The function that remembers what it returned, where that is what was filled."""
+        code = code_of(kept.value) if isinstance(kept, Kept) and kept.is_cache else None
+        return site_of(code, code.co_firstlineno, self._caller.path(code.co_filename)) if code is not None else None
 
     @harmless
     def put_back(self, keys: Collection[Key]) -> None:

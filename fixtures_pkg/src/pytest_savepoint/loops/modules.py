@@ -31,6 +31,11 @@ class Kept:
 
     __hash__ = None  # type: ignore[assignment] # it holds what cannot be hashed
 
+    @property
+    def is_cache(self) -> bool:
+        """Whether it is a function that remembers what it returned."""
+        return hasattr(self.value, "cache_clear")
+
     def put_back(self) -> None:
         """Give the attribute the value that it had, with what was in it."""
         if isinstance(self.owner, ModuleType | type):
@@ -42,7 +47,7 @@ class Kept:
         elif isinstance(self.value, dict | set) and self.content is not None:
             self.value.clear()
             self.value.update(self.content)
-        elif hasattr(self.value, "cache_clear"):
+        elif self.is_cache:
             self.value.cache_clear()
 
 
