@@ -12,7 +12,20 @@ pytestmark = pytest.mark.e2e
 
 @pytest.mark.parametrize(
     "name",
-    ["narrow", "holders", "keys", "turns", "wide", "records", "background", "drivers", "layers", "bare", "aside"],
+    [
+        "narrow",
+        "holders",
+        "keys",
+        "turns",
+        "wide",
+        "records",
+        "background",
+        "drivers",
+        "layers",
+        "bare",
+        "aside",
+        "inn",
+    ],
 )
 def test_every_marked_line_of_a_sick_suite_is_found_and_no_other(diagnose_suite, name):
     suite = diagnose_suite(f"{name}/sick")
@@ -22,7 +35,7 @@ def test_every_marked_line_of_a_sick_suite_is_found_and_no_other(diagnose_suite,
 
 
 @pytest.mark.parametrize(
-    "name", ["narrow", "holders", "keys", "turns", "wide", "records", "drivers", "layers", "bare", "aside"]
+    "name", ["narrow", "holders", "keys", "turns", "wide", "records", "drivers", "layers", "bare", "aside", "inn"]
 )
 def test_nothing_is_found_in_a_suite_of_look_alikes(diagnose_suite, name):
     suite = diagnose_suite(f"{name}/well")

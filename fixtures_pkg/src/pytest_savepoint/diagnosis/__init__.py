@@ -19,6 +19,7 @@ from pytest_savepoint.diagnosis import (
     sessions,
     tasks,
     timing,
+    unordered,
     visibility,
 )
 from pytest_savepoint.diagnosis.finding import CODES, Culprit, Finding, merged, shown
@@ -40,6 +41,7 @@ _RULES: tuple[Rule, ...] = (
     *background.RULES,
     *fixtures.RULES,
     *order.RULES,
+    *unordered.RULES,
     *races.RULES,
     *timing.RULES,
     *sequences.RULES,

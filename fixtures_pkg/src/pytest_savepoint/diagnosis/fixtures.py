@@ -90,7 +90,8 @@ def _cancel_scope(record: Record) -> Iterator[Finding]:
 def _teardown_order(record: Record) -> Iterator[Finding]:
     """A fixture's teardown uses what another fixture, which it does not request, has already closed."""
     for failure in record.failures:
-        if failure["when"] != "teardown":
+        # What cannot be closed on this loop could not be closed in another order either.
+        if failure["when"] != "teardown" or any(each["known"] for each in failure["foreign"]):
             continue
         user = _fixture_around(failure)
         if user is None:

@@ -184,18 +184,25 @@ def _token_elsewhere(record: Record) -> Iterator[Finding]:
             continue
         reset = error["sites"][-1]
         holder = next((v for v in failure["fixtures"].values() if v["token"] and v["fixture"]), None)
-        fixture = holder["fixture"] if holder else None
+        entered = rf"\b{re.escape(reset['name'])}\("
+        fixture = holder["fixture"] if holder else _entering(failure, entered)
         name = holder["token"] if holder else "a context variable"
         yield finding(
             "context.token_reset_elsewhere",
             tests=[failure["test"]],
-            culprit=at_fixture(fixture, r"\.set\(|\breturn\b|\byield\b") if fixture else at_site(reset),
+            culprit=at_fixture(fixture, r"\.set\(|\breturn\b|\byield\b" if holder else entered) if fixture else at_site(reset),
             explanation=f"{name} was set {'in the fixture ' + fixture['name'] if fixture else 'elsewhere'} and is reset at "
             f"{place(reset)}. An async fixture and the test run in two contexts, and a token works only in its own.",
             fix="Set and reset it in one function: both in the test, or both in the fixture.",
             confidence=0.94,
             evidence=[error["message"][:160]],
         )
+
+
+def _entering(failure: Fact, entered: str) -> Fact | None:
+    """The async fixture that entered the generator which resets the token at its end."""
+    fixtures = (value["fixture"] for value in failure["fixtures"].values())
+    return next((each for each in fixtures if each and each["async"] and line_with(each, entered)), None)
 
 
 def _cached(record: Record) -> Iterator[Finding]:

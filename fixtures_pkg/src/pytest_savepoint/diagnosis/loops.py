@@ -127,14 +127,16 @@ def _name_crossing(record: Record, failure: Fact, resource: Fact, here: Fact) ->
             confidence=0.95,
             **common,
         )
-    if own_run is not None and own_run["fixture"] is not None:
+    prepared = own_run is birth and own_run["site"] is not None and resource.get("when") in ("", "setup")
+    if own_run is not None and (own_run["fixture"] is not None or prepared):
+        name = own_run["fixture"]["name"] if own_run["fixture"] else own_run["site"]["name"]
         return finding(
             "loop.asyncio_run_in_fixture",
             culprit=at_site(own_run["site"]),
-            explanation=f"The fixture {own_run['fixture']['name']} runs a loop of its own with {own_run['maker']}(), and "
-            f"{what} was used on it and on {_loop_name(here if own_run is birth else birth)}. A pooled connection "
+            explanation=f"{'The fixture ' if own_run['fixture'] else ''}{name} runs a loop of its own with {own_run['maker']}(), "
+            f"and {what} was used on it and on {_loop_name(here if own_run is birth else birth)}. A pooled connection "
             "works on the loop that opened it only.",
-            fix=f"Make {own_run['fixture']['name']} an async fixture on the tests' loop, or give it an engine of its own "
+            fix=f"Make {name} an async fixture on the tests' loop, or give it an engine of its own "
             "with poolclass=NullPool that it disposes.",
             confidence=0.95,
             **common,
@@ -180,6 +182,9 @@ def _testclient_culprit(failure: Fact, portal: Fact) -> Culprit | None:
         if value["type"].endswith("testclient.TestClient") and value["fixture"] is not None:
             fixture = value["fixture"]
             return Culprit(fixture["path"], fixture["line"], fixture["name"])
+    owner = failure["owner"]
+    if owner is not None and owner.get("line") and owner["type"].endswith("testclient.TestClient"):
+        return at_site(owner)
     function = failure["function"]
     line = line_with(function, _MAKES_PORTAL) if function else None
     # The portal's own line may be the application's, that first ran on it.

@@ -6,18 +6,25 @@ import re
 from collections.abc import Callable, Iterator
 
 from pytest_savepoint.diagnosis.finding import Culprit, Finding, finding
-from pytest_savepoint.diagnosis.record import Fact, Record, asserted, at_fixture, at_site, line_with, overturned, place
+from pytest_savepoint.diagnosis.record import (
+    Fact,
+    Record,
+    asserted,
+    at_fixture,
+    at_site,
+    line_with,
+    overturned,
+    place,
+    selects,
+)
 from pytest_savepoint.diagnosis.sessions import SESSION_MADE
 
 __all__ = ["RULES"]
 
-_SELECT = re.compile(r"^\s*(select|with)\b", re.IGNORECASE)
-_ORDERED = re.compile(r"\border\s+by\b", re.IGNORECASE)
 _TAKES_AWAY = re.compile(r"\b(?:truncate|delete\s+from|drop\s+table|drop\s+schema)\b[^;]*", re.IGNORECASE)
 _SETS_LEVEL = r"\b(at_level|set_level|setLevel)\("
 _ROLLS_BACK = r"\.rollback\("
 _EVERY_LOGGER = ("root", "logging.disable")
-_AGGREGATE = re.compile(r"^\s*select\s+(count|sum|min|max|avg|exists|bool_\w+)\s*\(", re.IGNORECASE)
 
 
 def _rollback_isolation(record: Record) -> Iterator[Finding]:
@@ -138,29 +145,6 @@ def _logging_latent(record: Record) -> Iterator[Finding]:
         )
 
 
-def _unordered_select(record: Record) -> Iterator[Finding]:
-    for failure in record.failures:
-        comparison = failure["comparison"]
-        if not asserted(failure) or comparison is None or comparison["op"] != "==" or not comparison["reordered"]:
-            continue
-        selects = [
-            each for each in failure["statements"] if _SELECT.match(each["sql"]) and not _AGGREGATE.match(each["sql"])
-        ]
-        if not selects or _ORDERED.search(selects[-1]["sql"]):
-            continue
-        last = selects[-1]
-        yield finding(
-            "state.unordered_select",
-            tests=[failure["test"]],
-            culprit=at_site(last["site"]),
-            explanation=f"{place(last['site'])} selects without ORDER BY, and {failure['test']} expects an order. The rows are "
-            "the expected ones; an update, a vacuum or another plan moves them.",
-            fix=f"Add ORDER BY at {place(last['site'])}, or compare without order (sorted() or a set).",
-            confidence=0.95,
-            evidence=[f"same elements in another order from: {last['sql'][:160]}"],
-        )
-
-
 def _shared_database(record: Record) -> Iterator[Finding]:
     """Workers that write to the same table of one database, and a test that found the other's rows."""
     if any(each["isolation"] != "none" for each in record.of("configuration")):
@@ -216,7 +200,7 @@ def _rows_leaked(record: Record) -> Iterator[Finding]:
     for failure in record.failures:
         if not asserted(failure):
             continue
-        reads = [each for each in failure["statements"] if _SELECT.match(each["sql"]) and each["when"] == "call"]
+        reads = [each for each in failure["statements"] if selects(each["sql"]) and each["when"] == "call"]
         last = reads[-1] if reads else None
         if last is None or " where " in last["sql"].lower():
             continue
@@ -321,7 +305,6 @@ RULES: tuple[Callable[[Record], Iterator[Finding]], ...] = (
     _logging_disabled,
     _logging_level,
     _logging_latent,
-    _unordered_select,
     _shared_database,
     _collection,
     _rows_leaked,

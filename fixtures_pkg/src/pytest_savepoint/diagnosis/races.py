@@ -178,13 +178,15 @@ def _lost_update(record: Record) -> Iterator[Finding]:
             if race is not None:
                 read, update = race
                 # What a commit flushes is written nowhere else: the read is what can be changed.
-                flushed = any(_same(update["site"], each["site"]) for each in failure["statements"] if _commits(each))
+                flushed = update["site"] is None or any(
+                    _same(update["site"], each["site"]) for each in failure["statements"] if _commits(each)
+                )
                 yield finding(
                     "concurrency.lost_update",
                     tests=[failure["test"]],
                     culprit=at_site(read["site"] if flushed else update["site"]),
                     explanation=f"Two transactions read {table} at {place(read['site'])}, computed the new value in Python and "
-                    f"wrote it at {place(update['site'])}. Both had read the same value, so one update is lost.",
+                    f"wrote it {'when they ended' if update['site'] is None else 'at ' + place(update['site'])}. Both had read the same value, so one update is lost.",
                     fix="Compute in the statement (set n = n + 1), or read with SELECT ... FOR UPDATE.",
                     confidence=0.92,
                     evidence=[update["sql"][:140], f"{len(pairs)} transactions read {table} before either wrote"],

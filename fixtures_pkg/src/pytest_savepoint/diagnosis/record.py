@@ -25,6 +25,7 @@ __all__ = [
     "place",
     "raised",
     "reads",
+    "selects",
     "sqlstates",
     "tables_of",
     "through",
@@ -179,9 +180,14 @@ def tables_of(sql: str) -> set[str]:
     return {table.lower() for table in _TABLE.findall(sql)}
 
 
+def selects(sql: str) -> bool:
+    """Whether a statement only reads."""
+    return bool(_READ.match(sql))
+
+
 def reads(sql: str, table: str) -> bool:
     """Whether a statement only reads, and this table among others."""
-    return bool(_READ.match(sql)) and table in tables_of(sql)
+    return selects(sql) and table in tables_of(sql)
 
 
 def is_of_other_test(statement: Fact, failure: Fact) -> bool:

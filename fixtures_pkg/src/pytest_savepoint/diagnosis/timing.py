@@ -154,7 +154,11 @@ def _timezone(record: Record) -> Iterator[Finding]:
             continue
         local = f"{_LOCAL_DATE}|{_LOCAL_TIME}" if clock["local_date"] != clock["utc_date"] else _LOCAL_TIME
         looked_at = [(each, local) for each in (function, *(e["function"] for e in failure["exceptions"])) if each]
-        looked_at += [(each, local) for each in failure["reached"]["clocks"] if _fills_dated(failure, each)]
+        looked_at += [
+            (each, local)
+            for each in failure["reached"]["clocks"]
+            if _fills_dated(failure, each) or _fills_dated(failure, function, each["name"])
+        ]
         for column in _compared_with_clock(failure):
             given = rf"\b{column}\b[\"']?\s*[:=].*(?:{local})"
             looked_at += [(each, given) for each in failure["reached"]["clocks"]]
@@ -175,8 +179,11 @@ def _timezone(record: Record) -> Iterator[Finding]:
             break
 
 
-def _fills_dated(failure: Fact, function: Fact) -> bool:
-    """Whether a function inserts into a table, naming no columns, that a later query compares with the server's clock."""
+def _fills_dated(failure: Fact, function: Fact, given: str = "") -> bool:
+    """Whether a function inserts into a table, naming no columns, that a later query compares with the server's clock.
+
+    :param given: a function whose result it inserts there; any statement will do without.
+    """
     last = function["line"] + len(function["source"])
     filled = {
         table
@@ -184,9 +191,20 @@ def _fills_dated(failure: Fact, function: Fact) -> bool:
         if (table := written(each["sql"])[1])
         and not each["gives"]
         and _within(each["site"], function["path"], function["line"], last)
+        and (not given or _calls(function, each["site"]["line"], given))
     }
     dated = (each["sql"] for each in failure["statements"] if _AGAINST_CLOCK.search(each["sql"]))
     return any(filled & tables_of(sql) for sql in dated)
+
+
+def _calls(function: Fact, line: int, name: str) -> bool:
+    """Whether the statement at a line of a function calls another function."""
+    statement = enclosing(function, line, (ast.Expr, ast.Assign, ast.Return, ast.Assert))
+    return statement is not None and name in {
+        getattr(node.func, "attr", getattr(node.func, "id", None))
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Call)
+    }
 
 
 def _within(site: Fact | None, path: str, first: int, last: int) -> bool:

@@ -49,13 +49,24 @@ def _yielded(source: list[str]) -> set[str]:
 
 
 def _unset(context: Any, code: types.CodeType) -> set[str]:
-    """The globals that a lifespan would set and that have no value yet."""
+    """The globals that a lifespan would set or fill and that have no value or nothing in them yet."""
     names = {each.argval for each in dis.get_instructions(code) if each.opname == "STORE_GLOBAL"}
     for function in _functions(context):
         if code_of(function) is code:
             scope = inspect.unwrap(function).__globals__
-            return {name for name in names if scope.get(name) is None}
+            filled = {name for name in _filled(code) if isinstance(scope.get(name), dict) and not scope[name]}
+            return filled | {name for name in names if scope.get(name) is None}
     return set()
+
+
+def _filled(code: types.CodeType) -> Iterator[str]:
+    """The globals in which a function stores something under a key."""
+    latest = None
+    for each in dis.get_instructions(code):
+        if each.opname == "LOAD_GLOBAL":
+            latest = each.argval
+        elif each.opname == "STORE_SUBSCR" and latest is not None:
+            yield latest
 
 
 def _codes(function: Any) -> Iterator[types.CodeType]:

@@ -25,6 +25,8 @@ from pytest_savepoint.loops.tasks import Tasks
 __all__ = ["Failures", "chain_of"]
 
 _LONGEST = 600
+_OTHER_LOOP = "attached to a different loop"
+_ASYNCIO = re.compile(r"/asyncio/\w+\.py$")
 _PLUGIN = re.compile(r"/site-packages/(?:(anyio)/pytest_plugin\.py|pytest_asyncio/)")
 
 
@@ -63,7 +65,7 @@ class Failures:
         """
         chain = list(chain_of(error))
         frames = [frame for each in chain for frame in _frames(each.__traceback__)]
-        running = self._running(frames)
+        running = self._running(frames) or self._portal(chain)
         holders = Holders(self._caller, fixtures)
         foreign = self._foreign(frames, running, holders)
         shown = " ".join(repr(each)[:_LONGEST] for each in compared)
@@ -182,6 +184,15 @@ class Failures:
                     return {**known, **self._runs(frames[:number])} if known and known["maker"] == "unknown" else known
         return None
 
+    def _portal(self, chain: list[BaseException]) -> Fact | None:
+        """The loop of a test client's thread, where asyncio itself says that something belongs to another one."""
+        for each in chain:
+            # Only the frames of a test client's own thread have no loop under them.
+            through = any("anyio/from_thread" in frame.f_code.co_filename for frame in _frames(each.__traceback__))
+            if through and any(_OTHER_LOOP in str(cause) for cause in chain):
+                return self._loops.unseen("portal")
+        return None
+
     def _runs(self, outer: list[Any]) -> Fact:
         """Who ran a loop that was over before anybody could see it run."""
         for frame in reversed(outer):
@@ -222,7 +233,9 @@ class Failures:
 
     def _owner(self, frames: list[Any], holders: Holders) -> Fact | None:
         """The library's object, held by a global or a fixture, whose method the caller's code called."""
-        for outer, frame in itertools.pairwise(frames):
+        # In asyncio.run(client.close()) the caller calls it through asyncio.
+        direct = [each for each in frames if not _ASYNCIO.search(each.f_code.co_filename.replace("\\", "/"))]
+        for outer, frame in itertools.pairwise(direct):
             owner = frame.f_locals.get("self")
             between = self._caller.owns(outer.f_code.co_filename) and not self._caller.owns(frame.f_code.co_filename)
             holder = holders.find(owner) if between and owner is not None else None

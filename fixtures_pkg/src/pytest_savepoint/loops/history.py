@@ -76,7 +76,7 @@ class History:
         write: Fact = {
             "verb": verb,
             "table": table,
-            **{name: entry[name] for name in ("test", "when", "site", "fixture", "stack", "time")},
+            **{name: entry[name] for name in ("test", "when", "site", "fixture", "stack", "time", "sql")},
             "connection": connection,
             "begun_by": None,
         }

@@ -79,6 +79,12 @@ class Loops:
         fact["closed"] = loop.is_closed()
         return dict(fact)
 
+    def unseen(self, maker: str) -> Fact:
+        """A number for a loop that was over before anybody looked at it."""
+        self._count += 1
+        thread = {"thread": None, "closed": True}
+        return {"loop": self._count, "maker": maker, "scope": None, "site": None, "fixture": None, **thread}
+
     def now(self, fact: Fact | None) -> Fact | None:
         """The same fact with `closed` as it is at this moment; a loop that is gone is closed."""
         if fact is None:

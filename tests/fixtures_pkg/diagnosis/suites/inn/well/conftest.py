@@ -1,0 +1,41 @@
+import asyncio
+import contextlib
+import os
+import time
+
+import pytest
+from fastapi.testclient import TestClient
+from inn import app, build, engine, hosted_by, pools
+
+os.environ["TZ"] = "America/New_York"
+time.tzset()
+
+
+@pytest.fixture(scope="session", autouse=True)
+async def rooms():
+    await build()
+    yield
+    await engine.dispose()
+
+
+@pytest.fixture
+def visitor():
+    with TestClient(app) as visitor:
+        yield visitor
+        for pool in pools:
+            visitor.portal.call(pool.close)
+        pools.clear()
+
+
+@pytest.fixture
+def evening():
+    with contextlib.ExitStack() as evening:
+        evening.enter_context(hosted_by("ann"))
+        yield evening
+
+
+@pytest.fixture
+def broken_off():
+    yield
+    asyncio.run(asyncio.sleep(0))
+    raise RuntimeError("Event loop is closed")
