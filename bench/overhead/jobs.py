@@ -24,7 +24,7 @@ from programs import UV
 BENCH = Path(__file__).resolve().parent
 WORKFLOW = ROOT / "workflows" / "minimal.yml"
 STEPS = {step["name"] for step in yaml.safe_load((ROOT / "action.yml").read_text())["runs"]["steps"]}
-TESTS = "Test in parallel, one database per worker"
+TESTS = "Install, migrate and test in parallel, one database per worker"
 KINDS = ("cold", "warm")
 WANTED = {"cold": 5.0, "warm": 2.0}
 Taken = tuple[float, float]
@@ -173,7 +173,7 @@ def page(samples: dict[tuple[str, str], list[Taken]], rounds: int, tests: int, l
         f"here and now. The job tests the example shop ({tests} tests, 8 migrations). Its requirements are there, and what its\n"
         "pytest takes is not counted; its migrations are. Cold has nothing of ours: the tool's environment, the fixture\n"
         "package, the server and the template are made, with packages from uv's cache. Warm is the next job on the same\n"
-        "machine; its server and its template are new again. The server starts beside the other steps.\n\n"
+        "machine; its server is started again, with the template that the first job left. It starts beside other steps.\n\n"
         f"{table}\n"
     )
 

@@ -9,7 +9,7 @@ const { STATE_launcher: launcher, STATE_project: project, STATE_state: state } =
 const configured = path.join(state, "configured.json");
 const python = fs.existsSync(configured) ? JSON.parse(fs.readFileSync(configured, "utf8")).tool : "python3";
 
-const done = spawnSync(python, ["-I", "-S", launcher, "clean", "--kept"], {
+const done = spawnSync(python, ["-I", "-S", launcher, "end"], {
   stdio: "inherit",
   cwd: project,
   env: { ...process.env, SAVEPOINT_STATE: state },

@@ -89,8 +89,6 @@ def _command(arguments: Sequence[str]) -> tuple[Command, list[str]]:
     match arguments:
         case [verb] if verb in VERBS and verb != "merge":
             return Command(verb=verb), []
-        case ["clean", "--kept"]:
-            return Command(verb="clean", kept=True), []
         case ["provision", "--hold"]:
             return Command(verb="provision", function="provision_and_hold"), []
     from savepoint_ci.command_line import read_command  # noqa: PLC0415

@@ -11,7 +11,7 @@ __all__ = ["BUDGET", "CALL_PYTEST", "SHARD_SECONDS", "VERBS", "Command"]
 VERBS = {
     "run": "do everything: server, dependencies, template, suite, report",
     "flaky": "search the suite for tests that are not stable, and say what each depends on",
-    "begin": "check the settings, keep them for the next steps of a job, and start PostgreSQL in the background",
+    "begin": "check the settings, keep them for the next steps of a job, start PostgreSQL, and fetch the history",
     "provision": "start PostgreSQL and leave it running for the next steps",
     "install": "install the project's dependencies and what a run needs",
     "fingerprint": "say which stored template the project needs, for the cache of a CI",
@@ -19,6 +19,7 @@ VERBS = {
     "history": "fetch what the default branch's runs left",
     "plan": "cut the suite into shards of equal time, and print them as JSON for a matrix",
     "test": "run the suite",
+    "suite": "install, migrate and test, where a job has not done it yet",
     "doctor": "say what is wrong with a suite by its source alone, and mend what is mechanical",
     "diagnose": "show what was found about the causes of failures",
     "report": "write the report of the last suite",
@@ -26,6 +27,7 @@ VERBS = {
     "comment": "put the report on the pull request",
     "post": "put the report of a fork's run on its pull request, from a workflow that workflow_run starts",
     "verdict": "end with the exit code that the report stands for",
+    "end": "give back what a job used; its template stays for the next job on the same machine",
     "clean": "remove what earlier runs left, and nothing else",
 }
 CALL_PYTEST = ("run", "test", "flaky", "plan")

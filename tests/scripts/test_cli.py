@@ -42,7 +42,7 @@ def test_settings_of_the_first_step_hold_in_later_steps_of_the_job(tool, tmp_pat
     tool.environ["SAVEPOINT_STATE"] = str(tmp_path / "state")
     tool.environ["SAVEPOINT_ISOLATION"] = "none"  # no server is started
     configured = {"SAVEPOINT_WORKERS": "3", "SAVEPOINT_SERVER_URL": "postgresql://me:hunter2@localhost/postgres"}
-    tool.environ |= configured
+    tool.environ |= configured | {"SAVEPOINT_GITHUB_TOKEN": "ghs_secret"}
     assert tool.call("begin").returncode == 0
     for name in configured:
         del tool.environ[name]
@@ -51,3 +51,4 @@ def test_settings_of_the_first_step_hold_in_later_steps_of_the_job(tool, tmp_pat
     assert lines["server-url"] == ["***", "SAVEPOINT_SERVER_URL"]
     kept = tmp_path / "state" / "configured.json"
     assert kept.stat().st_mode & 0o077 == 0
+    assert "ghs_secret" not in kept.read_text(), "tests could read it"

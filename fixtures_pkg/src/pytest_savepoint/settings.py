@@ -343,11 +343,11 @@ class Settings:
             raise AttributeError(name) from None
 
     def environment(self) -> dict[str, str]:
-        """The values that are not defaults, as variables for a child process."""
+        """The values that are not defaults, as variables for a child process; none is given the token."""
         return {
             setting.variable: _as_text(self.values[setting.name])
             for setting in SETTINGS
-            if self.sources[setting.name] != "default"
+            if self.sources[setting.name] != "default" and setting.name != "github_token"
         }
 
 

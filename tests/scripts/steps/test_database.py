@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+from pathlib import Path
 
 import psutil
 import pytest
@@ -136,6 +138,25 @@ def test_steps_one_by_one_do_what_a_run_does(project):
     assert project.call("clean").returncode == 0
     assert servers(project) == []
     assert not (project.project.parent / "state").exists()
+
+
+def test_job_that_came_to_its_end_leaves_its_template_to_the_next_and_one_that_kept_databases_leaves_nothing(project):
+    project.environ |= {"SAVEPOINT_GITHUB_TOKEN": "ghs_secret", "SAVEPOINT_WORKERS": "0"}
+    for keep_failed, hit in (("false", False), ("true", True)):
+        project.environ["SAVEPOINT_KEEP_FAILED"] = keep_failed
+        assert project.call("begin").returncode == 0
+        holder = json.loads((project.project.parent / "state" / "started.json").read_text())["pid"]
+        assert "ghs_secret" not in psutil.Process(holder).environ().values()
+        for verb in ("suite", "report"):
+            done = project.call(verb)
+            assert done.returncode == 0, done.stdout + done.stderr
+        assert project.report["database"]["template"]["hit"] is hit
+        (server,) = servers(project)
+        data = Path(server.parent().cmdline()[-1])
+        assert project.call("end").returncode == 0
+        assert servers(project) == []
+        assert data.exists() is (keep_failed == "false")
+        assert not (project.project.parent / "state").exists()
 
 
 def test_template_that_cannot_be_built_ends_with_the_code_of_the_database(project):

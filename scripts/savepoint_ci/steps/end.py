@@ -1,0 +1,32 @@
+"""The end of a job: its server is given back, and nothing of it lives on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from savepoint_ci.invocation import Invocation
+from savepoint_ci.state import Provisioned, Tested
+from savepoint_ci.steps.clean import clean
+from savepoint_ci.steps.provision import let_go
+
+__all__ = ["end"]
+
+_STOPPED = ("system", "embedded", "sqlite", "")
+"""Providers of which nothing lives on when their last user has left; empty where none was needed."""
+
+
+def end(invocation: Invocation) -> None:
+    """Give back what the job used; its templates stay on the stopped server, for the next job on this machine.
+
+    A job that was cut off, that kept databases of failed tests, or that ran containers, is cleaned up after.
+
+    :raises ServerError: when a server or Docker does not answer.
+    """
+    tested, provisioned = invocation.state.load(Tested), invocation.state.load(Provisioned)
+    came_to_its_end = tested and tested.pytest_exit is not None and not tested.interrupted
+    is_local = provisioned and provisioned.provider in _STOPPED
+    if came_to_its_end and is_local and not invocation.settings.keep_failed:
+        let_go(invocation)
+        invocation.state.remove()
+    else:
+        clean(replace(invocation, kept=True))
