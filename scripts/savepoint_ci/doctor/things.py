@@ -24,6 +24,8 @@ _MAKERS = {
     "asyncpg.create_pool": "pool",
     "psycopg.AsyncConnection.connect": "connection",
     "aiosqlite.connect": "sqlite connection",
+    "httpx.AsyncClient": "client",
+    **{f"redis.asyncio.{name}": "client" for name in ("Redis", "Redis.from_url", "from_url")},
     "contextvars.ContextVar": "context variable",
     "fastapi.FastAPI": "app",
     "starlette.applications.Starlette": "app",
@@ -52,8 +54,8 @@ class Thing:
 
     @property
     def pool(self) -> Thing | None:
-        """The engine or pool behind it whose connections belong to a loop; None without one."""
-        thing = self if self.kind in ("engine", "pool") else self.engine
+        """The engine, pool or client behind it whose connections belong to a loop; None without one."""
+        thing = self if self.kind in ("engine", "pool", "client") else self.engine
         return thing if thing and thing.is_pooled else None
 
     @property
@@ -61,6 +63,9 @@ class Thing:
         """It keeps connections that belong to the loop which opened them."""
         if self.kind == "pool":
             return True
+        if self.kind == "client" and self.call is not None:
+            # What a test client sends goes to no socket.
+            return {"transport", "mounts", "app", None}.isdisjoint(each.arg for each in self.call.keywords)
         if self.kind != "engine" or self.call is None:
             return False
         pool = keyword(self.call, "poolclass")

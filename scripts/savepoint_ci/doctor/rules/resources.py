@@ -28,9 +28,11 @@ def _is_disposed(examined: Examined, pool: Thing, functions: Iterable[Function])
     return False
 
 
-def _is_replaced(examined: Examined, suite: Suite, name: str) -> bool:
-    """Tests put another object in the place of a module's name."""
-    replaced = re.compile(rf"(setattr|patch)[^\n]*\b{re.escape(name)}\b|\.\b{re.escape(name)} = ")
+def _is_replaced(examined: Examined, suite: Suite, pool: Thing, names: Iterable[str]) -> bool:
+    """Tests put another object in the place of one of a module's names, or answer in place of the network."""
+    either = "|".join(map(re.escape, names))
+    mocks = "" if pool.kind != "client" else r"|\b(respx|httpx_mock|MockTransport|fakeredis|vcr)\b"
+    replaced = re.compile(rf"(setattr|patch)[^\n]*\b({either})\b|\.\b({either}) = {mocks}")
     return any(replaced.search(source.text) for source in examined.project.files(suite))
 
 
@@ -47,10 +49,12 @@ def pool_outlives_loop(examined: Examined) -> Iterator[Problem]:
                 running += functions
         for call, (pool, using, running) in users.items():
             name = name_of(pool.source, call)
+            # Whoever mocks the network mocks the functions that would use it.
+            names = {name, *(each.name for each in running if pool.kind == "client")}
             if (
                 loops_at_least(using) < 2
                 or _is_disposed(examined, pool, running)
-                or _is_replaced(examined, suite, name)
+                or _is_replaced(examined, suite, pool, names)
             ):
                 continue
             yield problem(
@@ -60,7 +64,9 @@ def pool_outlives_loop(examined: Examined) -> Iterator[Problem]:
                 name=name,
                 explanation=f"{name} is made once and keeps connections in a pool, and each of {len(using)} tests uses it on "
                 "a loop of its own. A pooled connection works on the loop that opened it only.",
-                fix=f"{ONE_LOOP} and dispose it at the end, or use poolclass=NullPool in tests.",
+                fix=f"{ONE_LOOP} and close it at the end."
+                if pool.kind == "client"
+                else f"{ONE_LOOP} and dispose it at the end, or use poolclass=NullPool in tests.",
                 confidence=0.9,
                 tests=using,
             )

@@ -5,6 +5,7 @@ import contextvars
 import time
 
 import aiohttp
+import httpx
 import requests
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -12,8 +13,18 @@ from sqlalchemy.pool import NullPool
 
 engine = create_async_engine("postgresql+asyncpg://db/kitchen", poolclass=NullPool)
 pooled = create_async_engine("postgresql+asyncpg://db/kitchen")  # no test reaches it
+inside = httpx.AsyncClient(transport=httpx.ASGITransport(app=None), base_url="http://kitchen")
+market = httpx.AsyncClient(base_url="http://market.test")
 lock = asyncio.Lock()
 language = contextvars.ContextVar("language", default="en")
+
+
+async def ask_inside():
+    return await inside.get("/")
+
+
+async def ask_market():
+    return await market.get("/")
 
 
 async def cook():

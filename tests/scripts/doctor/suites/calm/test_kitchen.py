@@ -3,6 +3,7 @@ import datetime
 
 import pytest
 
+import kitchen
 from kitchen import cook, dishes, engine, stir
 
 SIZES = {1, 2, 3}
@@ -10,6 +11,28 @@ SIZES = {1, 2, 3}
 
 async def test_cook():
     await cook()
+
+
+async def test_inside():
+    await kitchen.ask_inside()
+
+
+async def test_inside_again():
+    await kitchen.ask_inside()
+
+
+async def answer():
+    return "open"
+
+
+async def test_market(monkeypatch):
+    monkeypatch.setattr(kitchen, "ask_market", answer)
+    assert await kitchen.ask_market() == "open"
+
+
+async def test_market_again(monkeypatch):
+    monkeypatch.setattr(kitchen, "ask_market", answer)
+    assert await kitchen.ask_market() == "open"
 
 
 async def test_dishes(connection):

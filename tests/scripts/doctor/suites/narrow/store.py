@@ -3,6 +3,8 @@ import contextvars
 import os
 import time
 
+import httpx
+import redis.asyncio as redis
 import requests
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
@@ -10,7 +12,14 @@ from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 engine = create_async_engine(os.environ["DATABASE_URL"])  # SP101
 sessions = async_sessionmaker(engine)
 lock = asyncio.Lock()  # SP107
+tariffs = httpx.AsyncClient(base_url="http://prices.test")  # SP101
+queue = redis.from_url("redis://queue")  # SP101
 region = contextvars.ContextVar("region", default="eu")
+
+
+async def price(name):
+    await queue.incr(name)
+    return (await tariffs.get(f"/{name}")).json()
 
 
 class Crate:

@@ -16,6 +16,14 @@ async def test_stock_of_rice():
     assert await store.stock("rice") == 2
 
 
+async def test_price_of_tea():
+    assert await store.price("tea") == 3
+
+
+async def test_price_of_rice():
+    assert await store.price("rice") == 4
+
+
 async def test_two_fill_a_crate():
     crate = Crate()
     await asyncio.gather(crate.fill(), crate.fill())
