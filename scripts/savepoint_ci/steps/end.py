@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pytest_savepoint.servers.place import kept_servers
+
 from savepoint_ci.invocation import Invocation
 from savepoint_ci.state import Provisioned, Tested
 from savepoint_ci.steps.clean import clean
@@ -25,8 +27,8 @@ def end(invocation: Invocation) -> None:
     tested, provisioned = invocation.state.load(Tested), invocation.state.load(Provisioned)
     came_to_its_end = tested and tested.pytest_exit is not None and not tested.interrupted
     is_local = provisioned and provisioned.provider in _STOPPED
-    if came_to_its_end and is_local and not invocation.settings.keep_failed:
-        let_go(invocation)
+    let_go(invocation)
+    if came_to_its_end and is_local and not any(kept_servers(invocation.cache)):
         invocation.state.remove()
     else:
         clean(replace(invocation, kept=True))

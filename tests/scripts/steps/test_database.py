@@ -142,20 +142,20 @@ def test_steps_one_by_one_do_what_a_run_does(project):
 
 def test_job_that_came_to_its_end_leaves_its_template_to_the_next_and_one_that_kept_databases_leaves_nothing(project):
     project.environ |= {"SAVEPOINT_GITHUB_TOKEN": "ghs_secret", "SAVEPOINT_WORKERS": "0"}
-    for keep_failed, hit in (("false", False), ("true", True)):
-        project.environ["SAVEPOINT_KEEP_FAILED"] = keep_failed
+    project.environ["SAVEPOINT_KEEP_FAILED"] = "true"
+    for tests, code, hit in ((TESTS, 0, False), (FAILS, 1, True)):
+        project.write(test_it=tests)
         assert project.call("begin").returncode == 0
         holder = json.loads((project.project.parent / "state" / "started.json").read_text())["pid"]
         assert "ghs_secret" not in psutil.Process(holder).environ().values()
-        for verb in ("suite", "report"):
-            done = project.call(verb)
-            assert done.returncode == 0, done.stdout + done.stderr
+        assert project.call("suite").returncode == code
+        assert project.call("report").returncode == 0
         assert project.report["database"]["template"]["hit"] is hit
         (server,) = servers(project)
         data = Path(server.parent().cmdline()[-1])
         assert project.call("end").returncode == 0
         assert servers(project) == []
-        assert data.exists() is (keep_failed == "false")
+        assert data.exists() is (code == 0)
         assert not (project.project.parent / "state").exists()
 
 

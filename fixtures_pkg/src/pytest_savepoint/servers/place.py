@@ -13,7 +13,7 @@ from pathlib import Path
 from pytest_savepoint.errors import ServerError
 from pytest_savepoint.servers.account import Account
 
-__all__ = ["all_places", "server_place"]
+__all__ = ["all_places", "kept_servers", "server_place"]
 
 _ROOM = 1 << 30
 
@@ -39,6 +39,13 @@ def all_places(cache: Path) -> list[Path]:
     mine = f"savepoint-{os.geteuid()}"
     mark = hashlib.sha256(str(cache).encode()).hexdigest()[:8]
     return [Path("/dev/shm") / mine / mark, cache / "servers", Path(tempfile.gettempdir()) / mine / mark]  # noqa: S108
+
+
+def kept_servers(cache: Path) -> Iterator[Path]:
+    """The folders of this cache's servers that are to run although nobody uses them."""
+    for place in all_places(cache):
+        for mark in place.glob("*/kept"):
+            yield mark.parent
 
 
 def _has_room(place: Path) -> bool:
