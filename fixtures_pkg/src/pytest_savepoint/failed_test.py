@@ -106,8 +106,10 @@ class FailedTest:
     def _fixture_value(self, item: pytest.Item, name: str, value: Any) -> Fact:
         definitions = _definitions(item).get(name, ())
         function = definitions[-1].func if definitions else None
+        reach = self._watch.reached([function])
         return {
             "fixture": self._watch.with_source(self._fixtures.get(name), function),
+            "environment": reach.environment() if reach is not None else [],
             **self._watch.failures.describe_value(value),
         }
 

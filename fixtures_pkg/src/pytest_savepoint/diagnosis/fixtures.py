@@ -24,6 +24,7 @@ __all__ = ["RULES"]
 
 _UNDEFINED = {"42P01", "42703", "42704", "3F000"}
 _CLOSES = r"\byield\b|\baddfinalizer\("
+_SETS_VARIABLE = re.compile(r"""(?:setenv\(|environ\[)\s*(["'])(\w+)\1\]?\s*[,=]\s*(["'])(.{2,}?)\3""")
 _MAKES_SCHEMA = r"(?i)\bcreate\s+(table|type|schema|extension|sequence)\b|create_all\(|\bupgrade\("
 
 
@@ -134,7 +135,7 @@ def _fixture_around(failure: Fact) -> Fact | None:
 def _setup_order(record: Record) -> Iterator[Finding]:
     """A fixture was set up too early for another one of the same test, and neither requests the other."""
     for failure in record.failures:
-        pair = _undone(failure) or _premature(failure)
+        pair = _undone(failure) or _premature(failure) or _before_its_variable(failure)
         if pair is None:
             continue
         early, late, what, seen = pair
@@ -193,6 +194,26 @@ def _premature(failure: Fact) -> tuple[Fact, Fact, str, str] | None:
         source = "\n".join(late["source"])
         if "create_all(" in source or "upgrade(" in source or any(name in source for name in missing):
             return early, late, "which makes what it needs", failure["exceptions"][0]["message"][:160]
+    return None
+
+
+def _before_its_variable(failure: Fact) -> tuple[Fact, Fact, str, str] | None:
+    """A fixture that looked at an environment variable before a later one of the same test set it to what the test expects."""
+    site = innermost(failure)
+    if site is None or failure["when"] != "call":
+        return None
+    values = list(failure["fixtures"].values())
+    for number, late in enumerate(values):
+        source = "\n".join(late["fixture"]["source"]) if late["fixture"] else ""
+        for _, variable, _, value in _SETS_VARIABLE.findall(source):
+            for early in values[:number]:
+                looked = early["fixture"] is not None and variable in early["environment"]
+                if not looked or early["fixture"]["scope"] != "function" or value not in site["text"]:
+                    continue
+                if _related(failure, early["fixture"], late["fixture"]):
+                    continue
+                what = f"which sets {variable}"
+                return early["fixture"], late["fixture"], what, f"{place(site)} expects {value[:80]!r}"
     return None
 
 

@@ -190,7 +190,9 @@ def _token_elsewhere(record: Record) -> Iterator[Finding]:
         yield finding(
             "context.token_reset_elsewhere",
             tests=[failure["test"]],
-            culprit=at_fixture(fixture, r"\.set\(|\breturn\b|\byield\b" if holder else entered) if fixture else at_site(reset),
+            culprit=at_fixture(fixture, r"\.set\(|\breturn\b|\byield\b" if holder else entered)
+            if fixture
+            else at_site(reset),
             explanation=f"{name} was set {'in the fixture ' + fixture['name'] if fixture else 'elsewhere'} and is reset at "
             f"{place(reset)}. An async fixture and the test run in two contexts, and a token works only in its own.",
             fix="Set and reset it in one function: both in the test, or both in the fixture.",

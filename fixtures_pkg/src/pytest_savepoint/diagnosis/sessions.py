@@ -46,13 +46,19 @@ def _shared_session(record: Record) -> Iterator[Finding]:
         together = _users_made(failure, users) or tasks_together(failure)
         if (machine is None and not busy) or together is None or failure["foreign"]:
             continue
+        # The teardown of a test that failed meets the same again, where nobody requests anything.
+        first = next((each for each in record.failures if each["test"] == failure["test"]), failure)
+        given_by = first["given_by"] if through(first, "fastapi/") else None
         yield finding(
             "session.shared_across_tasks",
             tests=[failure["test"]],
-            culprit=at_site(together),
+            culprit=at_site(given_by or together),
             explanation=f"{_session_name(failure['session'])} is used by the tasks made at {place(together)} at the same time as by "
-            "others. A session is one conversation with the database; whether this fails depends on who comes first.",
-            fix="Open a session inside each task (async with session_factory() as session), and pass the factory or engine.",
+            f"others{', because ' + place(given_by) + ' gives it to every request' if given_by else ''}. A session is one "
+            "conversation with the database; whether this fails depends on who comes first.",
+            fix="Open a session inside each task (async with session_factory() as session), and pass the factory or engine."
+            if given_by is None
+            else "Let the override open a session for each request: async with session_factory() as session: yield session.",
             confidence=0.95,
             evidence=[
                 *(

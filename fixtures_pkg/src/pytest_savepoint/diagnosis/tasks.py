@@ -15,6 +15,7 @@ from pytest_savepoint.diagnosis.record import (
     at_fixture,
     at_site,
     enclosing,
+    innermost,
     is_of_other_test,
     overturned,
     place,
@@ -236,9 +237,12 @@ def _leaked_in_memory(record: Record) -> Iterator[Finding]:
     for failure in record.failures:
         sources = [failure["function"], *(each["fixture"] for each in failure["fixtures"].values())]
         written_down = "\n".join(line for each in sources if each for line in each["source"])
+        site = innermost(failure)
+        text = site["text"] if site else ""
         for task in failure["ended"] if asserted(failure) else ():
-            shown = [each for each in task["in_hand"] if each not in written_down]
-            if not shown or task["test"] == failure["test"]:
+            shown = [repr(each) for each in task["in_hand"] if each not in written_down]
+            asked = [each for each in task["works_on"] if re.search(rf"\b{each}\b", text)]
+            if not (shown or asked) or task["test"] == failure["test"]:
                 continue
             yield finding(
                 "task.leaked_past_test",
@@ -249,7 +253,7 @@ def _leaked_in_memory(record: Record) -> Iterator[Finding]:
                 fix="Await or cancel background tasks before the test ends: keep them in a set and drain it in a fixture's "
                 "teardown.",
                 confidence=0.91,
-                evidence=[f"the assertion shows {shown[0]!r}, which a task of {task['test']} had in hand"],
+                evidence=[f"the assertion looks at {(shown or asked)[0]}, which a task of {task['test']} had in hand"],
             )
             break
 

@@ -69,6 +69,7 @@ class Failures:
         holders = Holders(self._caller, fixtures)
         foreign = self._foreign(frames, running, holders)
         shown = " ".join(repr(each)[:_LONGEST] for each in compared)
+        session = self._sessions.involved(frames)
         return {
             "exceptions": [self._exception(each) for each in chain],
             "functions": self._functions(frames)[:12],
@@ -76,14 +77,17 @@ class Failures:
             "loop": running,
             "foreign": foreign,
             "owner": self._owner(frames, holders) if foreign else None,
-            "session": self._sessions.involved(frames),
+            "session": session,
+            "given_by": self._sessions.given_by(session["session"], self.applications(error, fixtures))
+            if session
+            else None,
             "involved": self._involved(frames),
             "called": _called(frames, fixtures),
             "loop_unset": self._loops.unset,
             "pending": self._tasks.pending()[:12],
             "died": self._tasks.died()[:12],
             "carried": self._tasks.carried(shown)[:12] if compared else [],
-            "ended": self._tasks.ended(shown)[:12] if compared else [],
+            "ended": self._tasks.ended(shown, self._named(frames))[:12],
             "detached": self._unread(frames, holders, "detached") if _has(chain, "DetachedInstanceError") else None,
             "unread": self._unread(frames, holders, "relationships") if _has(chain, "MissingGreenlet") else None,
             "loaded": loaded_in(self._locals(frames, fixtures), compared, is_updated)[:12],
@@ -96,6 +100,12 @@ class Failures:
         """What the caller's functions in the failure had at hand."""
         own = [frame for frame in frames if self._caller.owns(frame.f_code.co_filename)]
         return [*fixtures.values(), *(value for frame in own for value in frame.f_locals.values())]
+
+    def _named(self, frames: list[Any]) -> dict[str, int]:
+        """The globals that the failing function of the caller names, by identity."""
+        own = [each for each in frames if self._caller.owns(each.f_code.co_filename)]
+        names = own[-1].f_code.co_names if own else ()
+        return {name: id(own[-1].f_globals[name]) for name in names if name in own[-1].f_globals}
 
     def _functions(self, frames: list[Any]) -> list[Fact]:
         """The caller's functions in the failure with their source, each once."""

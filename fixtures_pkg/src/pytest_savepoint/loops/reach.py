@@ -21,6 +21,7 @@ _FAR = 400
 _SETS = {"dependency_overrides", "set"}
 _CLOCKS = {"now", "today"}
 _CLIENTS = {"ASGITransport", "TestClient"}
+_ENVIRONMENT = {"environ", "getenv"}
 _DRAWS = {
     "random",
     "randint",
@@ -44,6 +45,11 @@ class Reach:
     functions: list[Any] = field(default_factory=list)
     variables: dict[str, ContextVar[Any]] = field(default_factory=dict)
     loggers: set[str] = field(default_factory=set)
+
+    def environment(self) -> list[str]:
+        """The texts in functions that look at the environment, the variables' names among them."""
+        reading = [code for each in self.functions if _ENVIRONMENT & set(_names(code := _code(each)))]
+        return sorted({each for code in reading for each in code.co_consts if isinstance(each, str)})
 
     def as_fact(self, caller: Caller) -> Fact:
         """Names, and the functions that draw at random, ask for the time, sleep or make a client, with their source."""

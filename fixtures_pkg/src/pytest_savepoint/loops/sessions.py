@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import sys
 import weakref
@@ -12,7 +13,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from pytest_savepoint.evidence import Fact, Recorder
-from pytest_savepoint.loops.frames import Caller
+from pytest_savepoint.loops.frames import Caller, code_of
 from pytest_savepoint.loops.patches import Patches, harmless
 from pytest_savepoint.loops.tasks import Tasks, suspended
 
@@ -50,6 +51,21 @@ class Sessions:
                     return {**made, "in_hand_of": [each["task"] for each in self._in_hand(session)]}
         return None
 
+    def given_by(self, number: int, applications: Iterable[Any]) -> Fact | None:
+        """The function that gives every request of an application one and the same session, in place of a dependency.
+
+        :param number: the session's.
+        """
+        for application in applications:
+            for override in list((getattr(application, "dependency_overrides", None) or {}).values()):
+                code = code_of(override)
+                if code is None or not self._caller.owns(code.co_filename):
+                    continue
+                given = inspect.getclosurevars(inspect.unwrap(override)).nonlocals.values()
+                if any(self._made.get(each, {}).get("session") == number for each in _sessions_among(given)):
+                    return self._caller.function(code)
+        return None
+
     def _in_hand(self, session: Session) -> Iterator[Fact]:
         for task, made in self._tasks.unfinished():
             if any(each is session for frame in suspended(task) for each in _sessions_in(frame)):
@@ -80,7 +96,11 @@ class Sessions:
 
 
 def _sessions_in(frame: Any) -> Iterator[Session]:
-    for value in list(frame.f_locals.values()):
+    yield from _sessions_among(list(frame.f_locals.values()))
+
+
+def _sessions_among(values: Iterable[Any]) -> Iterator[Session]:
+    for value in values:
         session = getattr(value, "sync_session", value) if type(value).__module__.startswith("sqlalchemy.") else value
         if isinstance(session, Session):
             yield session

@@ -11,7 +11,7 @@ import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
-from types import CellType, FrameType, FunctionType
+from types import BuiltinFunctionType, CellType, FrameType, FunctionType, ModuleType
 from typing import Any
 
 from pytest_savepoint.evidence import Fact, Recorder
@@ -26,6 +26,7 @@ _TELLS_CONTEXT = hasattr(asyncio.Task, "get_context")  # Python 3.12
 _SQLALCHEMY = f"{os.sep}sqlalchemy{os.sep}"
 _WAITING_LINES = 8
 _SHORTEST, _LONGEST = 3, 80
+_UNCHANGING = (type(None), str, bytes, int, float, tuple, type, FunctionType, BuiltinFunctionType, ModuleType)
 
 
 class Tasks:
@@ -119,7 +120,7 @@ class Tasks:
     def begin(self) -> None:
         """A test starts: what others' tasks have in hand that still run is known to be theirs."""
         self._outliving = [
-            (weakref.ref(task), {**made, "in_hand": self._in_hand(task)})
+            (weakref.ref(task), {**made, "in_hand": self._in_hand(task), "works_on": self._works_on(task)})
             for task, made in self.unfinished()
             if made["when"] == "call"
         ]
@@ -130,17 +131,26 @@ class Tasks:
         texts = (each for frame in frames for each in frame.f_locals.values() if isinstance(each, str))
         return [each for each in texts if _SHORTEST <= len(each) <= _LONGEST]
 
-    def ended(self, compared: str) -> list[Fact]:
-        """The tasks of earlier tests that ended in this one, and what they had in hand that a failing assertion shows.
+    def _works_on(self, task: Any) -> set[int]:
+        """The objects that the code of a waiting task has at hand or names, by identity."""
+        frames = [each for each in suspended(task) if self._caller.owns(each.f_code.co_filename)]
+        named = [each.f_globals.get(name) for each in frames for name in each.f_code.co_names]
+        things = [*named, *(each for frame in frames for each in frame.f_locals.values())]
+        return {id(each) for each in things if not isinstance(each, _UNCHANGING)}
 
-        :param compared: both sides of the assertion as text.
+    def ended(self, compared: str, named: dict[str, int]) -> list[Fact]:
+        """The tasks of earlier tests that ended in this one and had to do with what it looks at.
+
+        :param compared: both sides of the failing assertion as text.
+        :param named: the globals that the failing function names, by identity.
         """
         found = []
         for reference, made in self._outliving:
             task = reference()
             shown = [each for each in made["in_hand"] if _shows(compared, each)]
-            if shown and (task is None or task.done()):
-                found.append({**made, "in_hand": shown})
+            works_on = [name for name, identity in named.items() if identity in made["works_on"]]
+            if (shown or works_on) and (task is None or task.done()):
+                found.append({**made, "in_hand": shown, "works_on": works_on})
         return found
 
     def count(self) -> int:

@@ -6,8 +6,8 @@ import os
 from contextvars import ContextVar
 
 import asyncpg
-from fastapi import FastAPI
-from sqlalchemy import update
+from fastapi import Depends, FastAPI
+from sqlalchemy import text, update
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -16,6 +16,8 @@ sessions = async_sessionmaker(engine)
 host = ContextVar("host", default="nobody")
 rates = {}
 pools = []
+arrivals = []
+porters = set()
 
 
 class Base(DeclarativeBase):
@@ -65,11 +67,35 @@ async def rate(kind: str):
     return rates[kind]
 
 
+async def get_session():
+    async with sessions() as session:
+        yield session
+
+
+@app.get("/double/{number}")
+async def double(number: int, session=Depends(get_session)):
+    return await session.scalar(text("select 2 * cast(:n as int)"), {"n": number})
+
+
 @app.get("/beds")
 async def beds():
     if not pools:
         pools.append(await asyncpg.create_pool(os.environ["DATABASE_URL"].replace("+asyncpg", ""), min_size=1))
     return await pools[0].fetchval("select 7")
+
+
+async def carry(number):
+    await asyncio.sleep(0.05)
+    arrivals.append(number)
+
+
+def arrive(number):
+    porters.add(asyncio.create_task(carry(number)))  # SP404
+
+
+class Sign:
+    def __init__(self):
+        self.name = os.environ.get("INN_NAME", "The Swan")
 
 
 class Door(asyncio.Event):

@@ -7,7 +7,9 @@ import time
 
 import httpx
 import pytest
-from inn import app, build, engine, hosted_by, pools
+from inn import Sign, app, build, engine, get_session, hosted_by, pools
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.pool import NullPool
 
 os.environ["TZ"] = "America/New_York"
 time.tzset()
@@ -27,6 +29,28 @@ async def guest():
     transport = httpx.ASGITransport(app=app)  # SP701
     async with httpx.AsyncClient(transport=transport, base_url="http://inn") as guest:
         yield guest
+
+
+@pytest.fixture
+async def crowd(guest):
+    async with AsyncSession(create_async_engine(os.environ["DATABASE_URL"], poolclass=NullPool)) as session:
+
+        async def shared():  # SP301
+            return session
+
+        app.dependency_overrides[get_session] = shared
+        yield guest
+        app.dependency_overrides.clear()
+
+
+@pytest.fixture
+def named(monkeypatch):
+    monkeypatch.setenv("INN_NAME", "The Bear")
+
+
+@pytest.fixture  # SP515
+async def sign():
+    return Sign()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import time
 
 import pytest
 from fastapi.testclient import TestClient
-from inn import app, build, engine, hosted_by, pools
+from inn import Sign, app, build, engine, hosted_by, pools
 
 os.environ["TZ"] = "America/New_York"
 time.tzset()
@@ -25,6 +25,16 @@ def visitor():
         for pool in pools:
             visitor.portal.call(pool.close)
         pools.clear()
+
+
+@pytest.fixture
+def named(monkeypatch):
+    monkeypatch.setenv("INN_NAME", "The Bear")
+
+
+@pytest.fixture
+async def sign(named):
+    return Sign()
 
 
 @pytest.fixture
