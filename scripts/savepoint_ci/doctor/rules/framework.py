@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from savepoint_ci.doctor.edits import Edit, after_statement, import_line, replacement, span, written
@@ -72,7 +73,7 @@ def lifespan_not_run(examined: Examined) -> Iterator[Problem]:
             start = examined.project.definition(app.source, lifespan) if lifespan is not None else None
             function = start.source.functions.get(start.node) if start else None
             needed = _states(function) & _read_states(examined, app.source, function) if function else set()
-            if needed and not _is_started(examined, examined.project.suite(source), needed):
+            if function and needed and not _is_started(examined, examined.project.suite(source), function, needed):
                 name = min(needed)
                 yield problem(
                     "framework.lifespan_not_run",
@@ -112,10 +113,13 @@ def _read_states(examined: Examined, source: Source, lifespan: Function) -> set[
     return found
 
 
-def _is_started(examined: Examined, suite: Suite, needed: set[str]) -> bool:
+def _is_started(examined: Examined, suite: Suite, lifespan: Function, needed: set[str]) -> bool:
     """Somebody runs the lifespan, or sets what it would set."""
+    called = re.compile(rf"(?<!def )\b{re.escape(lifespan.name)}\(")
     for source in examined.project.files(suite):
         if any(word in source.text for word in ("lifespan_context", "LifespanManager", "TestClient(")):
+            return True
+        if called.search(source.text):
             return True
         is_tests = source.path.name == "conftest.py" or is_test_file(source.path)
         if is_tests and any(f"state.{name} =" in source.text or f'"{name}"' in source.text for name in needed):
