@@ -184,6 +184,7 @@ def test_the_act_sample_runs_with_the_command_of_its_first_line_and_keeps_a_temp
     (kept,) = counter.artifacts.glob("savepoint-template-*")
     assert "the template (metadata) was built in" in first.log
     nothing_is_left()
+    clean_up(counter)  # as on a machine that is new in each job
     for stored in (Path(counter.environ["SAVEPOINT_CACHE"]) / "templates").iterdir():
         stored.unlink()
     (counter.folder / "README.md").write_text("Nothing that the schema depends on.")
@@ -281,9 +282,14 @@ def test_a_job_that_is_stopped_leaves_nothing_after_the_clean_up(
         log = end(process, how, also=holders(counter))
     assert process.returncode != 0, log
     if how == signal.SIGKILL:  # nobody was left to clean up; a person does
-        clean = [sys.executable, ROOT / "scripts" / "savepoint", "clean", counter.folder]
-        subprocess.run(clean, check=True, env=counter.environ)
+        clean_up(counter)
     nothing_is_left()
+
+
+def clean_up(caller: Caller) -> None:
+    """What a person does by hand."""
+    clean = [sys.executable, ROOT / "scripts" / "savepoint", "clean", caller.folder]
+    subprocess.run(clean, check=True, env=caller.environ)
 
 
 def test_a_server_ends_with_the_runner_of_its_job(counter: Caller, nothing_is_left: Callable[[], None]) -> None:

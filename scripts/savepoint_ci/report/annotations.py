@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
-
-from pytest_savepoint.diagnosis import Finding as DoctorFinding
+from typing import TYPE_CHECKING, Literal
 
 from savepoint_ci.report.broken import broken_tests
 from savepoint_ci.report.headline import plural
 from savepoint_ci.report.model import Finding, Report
 from savepoint_ci.report.paths import workspace_path
 from savepoint_ci.report.text import clean_block, clean_line, cut
+
+if TYPE_CHECKING:
+    from pytest_savepoint.diagnosis import Finding as DoctorFinding
 
 __all__ = ["annotation_commands", "finding_command", "warning_command"]
 
