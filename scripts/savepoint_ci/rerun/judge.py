@@ -134,7 +134,7 @@ def _fails_alone(case: _Case, alone: Variation, plain: Ran) -> Judged:
             before, lambda tests: not case.fails(alone.of([*tests, nodeid], "with-setters")), suspects=(*case.hints, *before[-1:])
         )
         together = alone.of([*setters, nodeid], "with-setters")
-        if not case.fails(together):
+        if not case.fails(_looking(together)):
             found = Judged(
                 nodeid, "order-dependent", alone, setters=setters, failing=case.last[True], passing=case.last[False]
             )
@@ -204,13 +204,18 @@ def _fails_in_company(case: _Case, seen: Ran) -> Judged:
         suspects=(*case.hints, *_suspects(seen, nodeid, before)),
     )
     worst = same.of([*polluters, nodeid], "with-polluters")
-    if len(polluters) < len(before) and not case.fails(worst):
+    if len(polluters) < len(before) and not case.fails(_looking(worst)):
         return _flaky(case, FILE_ORDER.of([nodeid], "alone"), seen=seen)
     failing, passing = case.last[True], case.last[False]
     left = _left(case, worst, polluters, fails=True)
     of_database = not left and met_writes(failing.facts, nodeid, polluters)
     kind: Kind = "database-state" if of_database else "order-dependent"
     return Judged(nodeid, kind, worst, polluters=polluters, left=left, failing=failing, passing=passing)
+
+
+def _looking(variation: Variation) -> Variation:
+    """The same with a look at what the caller's modules keep."""
+    return replace(variation, put_back=())
 
 
 def _left(case: _Case, together: Variation, others: Sequence[str], *, fails: bool) -> tuple[dict[str, Any], ...]:
@@ -223,12 +228,15 @@ def _left(case: _Case, together: Variation, others: Sequence[str], *, fails: boo
         return case.fails(replace(together, name="put-back", put_back=keys)) is not fails
 
     with suppress(Undecided):
-        if differs(()):
+        if case.last[fails].variation.put_back is None and differs(()):
             return ()
         facts = [each for each in case.last[fails].facts if each["kind"] == "left" and each["test"] in others]
         left = {left_key(each): each for each in facts}
-        if left and all(differs(tuple(left)) for _ in range(_CONFIRM)):
-            return tuple(left[key] for key in smallest(tuple(left), differs))
+        # What a wide fixture changed it may still need, and put back by itself.
+        narrow = tuple(key for key, each in left.items() if (each["fixture"] or {}).get("scope", "function") == "function")
+        for keys in dict.fromkeys((narrow, tuple(left))):
+            if keys and all(differs(keys) for _ in range(_CONFIRM)):
+                return tuple(left[key] for key in smallest(keys, differs))
     return ()
 
 

@@ -15,8 +15,15 @@ pytestmark = pytest.mark.e2e
 
 SUITE = """
 import datetime, os, random
+import pytest
 
 seen = []
+
+@pytest.fixture(scope="session", autouse=True)
+def open_town():
+    os.environ["TOWN"] = "open"
+    yield
+    del os.environ["TOWN"]
 
 def test_empty(): assert not seen
 def test_other(): pass
@@ -58,7 +65,7 @@ def test_the_polluter_among_others_is_found_and_its_command_fails(laboratory, pl
     assert command.endswith("pytest_savepoint.plugin test_it.py::test_fills test_it.py::test_empty")
     assert laboratory.reproduces(command, nodeid("empty"))
     (finding,) = explain(Compared(found.nodeid, found.polluters, (), found.failing.facts, found.passing.facts, found.left))
-    assert (finding.cause, finding.culprit.line) == ("state.process_state_leaked", 8)
+    assert (finding.cause, finding.culprit.line) == ("state.process_state_leaked", 15)
     assert "test_it.seen, which" in finding.explanation, "not the variable, which nobody reads"
 
 
@@ -66,8 +73,8 @@ def test_the_test_without_which_another_fails_is_found_and_the_finding_is_at_the
     found = judged(laboratory, plain, "needs", Variation("alone", (nodeid("needs"),)))
     assert (found.kind, found.setters) == ("order-dependent", (nodeid("fills"),))
     (finding,) = explain(Compared(found.nodeid, (), found.setters, found.failing.facts, found.passing.facts, found.left))
-    assert (finding.cause, finding.culprit.line) == ("state.depends_on_earlier_test", 11)
-    assert "it needs test_it.seen, which test_it.py::test_fills changed at test_it.py:8" in finding.explanation
+    assert (finding.cause, finding.culprit.line) == ("state.depends_on_earlier_test", 18)
+    assert "it needs test_it.seen, which test_it.py::test_fills changed at test_it.py:15" in finding.explanation
 
 
 @pytest.mark.parametrize(
