@@ -17,7 +17,6 @@ from sqlalchemy import URL, Connection, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from pytest_savepoint.climbing import Climber
 from pytest_savepoint.errors import SettingsError
 from pytest_savepoint.overrides import Override
 from pytest_savepoint.queries import AssertQueries, Queries
@@ -45,20 +44,8 @@ __all__ = [
 ]
 
 WORKER = pytest.StashKey["Worker | SqliteWorker"]()
-CLIMBER = pytest.StashKey[Climber]()
 QUERIES = pytest.StashKey[Queries]()
 _ENGINE = pytest.StashKey[AsyncEngine]()
-
-
-@pytest.fixture(autouse=True)
-def _savepoint_isolation(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Undo what the test did to the database; the first function-scoped fixture to begin, the last to end."""
-    worker = request.config.stash.get(WORKER, None)
-    if worker is None:
-        yield
-        return
-    with worker.isolated(request.node.nodeid, request.config.stash[CLIMBER].rung):
-        yield
 
 
 def _worker(request: pytest.FixtureRequest) -> Worker | SqliteWorker:

@@ -19,7 +19,6 @@ __all__ = ["KEPT", "add_words", "repeat_and_keep", "timed_out"]
 KEPT = "savepoint_kept"
 """The attribute of a report that describes the database in which its test was repeated."""
 
-_ISOLATING = "_savepoint_isolation"
 _TIMED_OUT = " from pytest-timeout."
 
 
@@ -36,7 +35,7 @@ def repeat_and_keep(
     A run keeps ten; further tests are not repeated.
     """
     failed = next((report for report in reports if report.failed), None)
-    if failed is None or _ISOLATING not in getattr(item, "fixturenames", ()) or timed_out(reports):
+    if failed is None or not hasattr(item, "fixturenames") or timed_out(reports):
         return
     if not worker.has_room_to_keep():
         return

@@ -23,8 +23,9 @@ from pytest_savepoint.databases.run import DatabaseRun
 from pytest_savepoint.databases.spare import CloneSource
 from pytest_savepoint.databases.template import Template
 from pytest_savepoint.errors import SavepointError
-from pytest_savepoint.fixtures import CLIMBER, QUERIES, WORKER
+from pytest_savepoint.fixtures import QUERIES, WORKER
 from pytest_savepoint.isolation.ladder import Ladder, load_learned
+from pytest_savepoint.isolator import Isolator
 from pytest_savepoint.observer import observe, start_watching
 from pytest_savepoint.options import add_options, read_options
 from pytest_savepoint.queries import Queries
@@ -37,8 +38,6 @@ _SETTINGS = pytest.StashKey[Settings]()
 _RUN = pytest.StashKey[DatabaseRun]()
 _SQLITE = pytest.StashKey[Template]()
 _ONLY_WORKER = "main"
-# A fixture of the session outlives the transaction of a module, so what it commits is really committed.
-_LAYERED = ("module", "class")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -194,8 +193,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if WORKER in config.stash:
         learned = {} if settings.relearn else load_learned(config.rootpath)
         ladder = Ladder(settings.isolation, learned, config.stash[WORKER].rungs)
-        climber = config.stash[CLIMBER] = Climber(config.stash[WORKER], ladder, keep_failed=settings.keep_failed)
+        climber = Climber(config.stash[WORKER], ladder, keep_failed=settings.keep_failed)
         config.pluginmanager.register(climber, "savepoint-climber")
+        config.pluginmanager.register(Isolator(config.stash[WORKER], climber), "savepoint-isolator")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -232,25 +232,6 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         f"savepoint: {server}",
         f"savepoint: template {template.name} {how} from {template.source}; isolation {config.stash[_SETTINGS].isolation}",
     ]
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_fixture_setup(
-    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
-) -> Generator[None, object, object]:
-    """What a fixture of wider scope commits is for all its tests, so it does not belong to the test that came first."""
-    worker = request.config.stash.get(WORKER, None)
-    if worker is None or fixturedef.scope == "function" or (worker.sandbox.in_gap and fixturedef.scope in _LAYERED):
-        return (yield)
-    with worker.sandbox.paused():
-        return (yield)
-
-
-def pytest_fixture_post_finalizer(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> None:
-    """What such a fixture commits when it ends is no test's either."""
-    worker = request.config.stash.get(WORKER, None)
-    if worker is not None and fixturedef.scope != "function" and worker.sandbox.test is None and not worker.sandbox.layer:
-        worker.sandbox.listen_now()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
