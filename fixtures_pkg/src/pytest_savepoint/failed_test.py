@@ -86,6 +86,7 @@ class FailedTest:
             outdated=watch.caches.outdated(item.nodeid, reach.functions),
             unseen=unseen_by_middleware(reach.functions, watch.failures.applications(error, values), watch.caller),
             comparison=self._comparison,
+            stamps=self._stamps(error, values),
             clock=watch.local_time.clock(),
             time=time.monotonic(),
             load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
@@ -102,6 +103,15 @@ class FailedTest:
             ),
         )
         self._compared = ()
+
+    @harmless
+    def _stamps(self, error: BaseException, values: dict[str, Any]) -> list[Fact] | None:
+        """Where the models say that an update fills in the time, if the failing assertion compared times."""
+        if self._comparison is None or self._comparison["left"] != "datetime":
+            return None
+        stamped = self._watch.failures.stamped(error, values)
+        lines = [(fact, self._watch.line_in(kind, re.compile(rf"^\s*{name}\s*[:=]"))) for kind, name, fact in stamped]
+        return [{**fact, "site": site} for fact, site in lines if site is not None]
 
     def _fixture_value(self, item: pytest.Item, name: str, value: Any) -> Fact:
         definitions = _definitions(item).get(name, ())

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from pytest_savepoint.diagnosis.finding import Culprit, Finding, finding
-from pytest_savepoint.diagnosis.record import Fact, Record, at_site, innermost, line_with, place, raised
+from pytest_savepoint.diagnosis.record import Fact, Record, at_fixture, at_site, innermost, line_with, place, raised
 
 __all__ = ["RULES"]
 
@@ -180,8 +180,7 @@ def _is_own_run(loop: Fact) -> bool:
 def _testclient_culprit(failure: Fact, portal: Fact) -> Culprit | None:
     for value in failure["fixtures"].values():
         if value["type"].endswith("testclient.TestClient") and value["fixture"] is not None:
-            fixture = value["fixture"]
-            return Culprit(fixture["path"], fixture["line"], fixture["name"])
+            return at_fixture(value["fixture"], _MAKES_PORTAL)
     owner = failure["owner"]
     if owner is not None and owner.get("line") and owner["type"].endswith("testclient.TestClient"):
         return at_site(owner)

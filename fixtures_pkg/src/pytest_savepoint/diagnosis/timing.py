@@ -123,7 +123,7 @@ def _frozen_now(record: Record) -> Iterator[Finding]:
             )
             if not in_sql and not in_python:
                 continue
-            site = stamped[-1]["site"]
+            site = _stamping(failure, stamped[-1]) or stamped[-1]["site"]
             yield finding(
                 "time.now_frozen_in_transaction",
                 tests=[failure["test"]],
@@ -136,6 +136,14 @@ def _frozen_now(record: Record) -> Iterator[Finding]:
                 evidence=[stamped[-1]["sql"][:120], asked[-1]["sql"][:120]],
             )
             break
+
+
+def _stamping(failure: Fact, update: Fact) -> Fact | None:
+    """The line of the model that makes an update set a column to now()."""
+    columns = {column.lower() for column in _SET_NOW.findall(update["sql"])}
+    table = written(update["sql"])[1]
+    stamps = (each for each in failure["stamps"] or () if each["table"] == table and each["column"] in columns)
+    return next((each["site"] for each in stamps), None)
 
 
 def _took_no_time(comparison: Fact) -> bool:

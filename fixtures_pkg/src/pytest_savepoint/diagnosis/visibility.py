@@ -153,14 +153,16 @@ def _hidden(failure: Fact) -> tuple[Fact, Fact] | None:
 
 
 def _writes_too(failure: Fact, read: Fact) -> bool:
-    """Whether who reads a table then writes to it in the same task: then it looks for a rival, not for what it was given."""
+    """Whether who reads a table at this line then writes to it, in this task or in another: then it looks for a rival."""
+    called = [each for each in failure["statements"] if each["when"] == "call"]
+    looks = [each for each in called if (each["site"], each["sql"]) == (read["site"], read["sql"])]
     return any(
-        each["time"] > read["time"]
-        and (each["connection"], each["task"]) == (read["connection"], read["task"])
+        each["time"] > look["time"]
+        and (each["connection"], each["task"]) == (look["connection"], look["task"])
         and written(each["sql"])[0] == "insert"
-        and reads(read["sql"], written(each["sql"])[1])
-        for each in failure["statements"]
-        if each["when"] == "call"
+        and reads(look["sql"], written(each["sql"])[1])
+        for look in looks
+        for each in called
     )
 
 

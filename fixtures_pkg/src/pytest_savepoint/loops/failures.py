@@ -17,7 +17,7 @@ from pytest_savepoint.loops.connections import Connections
 from pytest_savepoint.loops.frames import Caller, site_of, source_line
 from pytest_savepoint.loops.holders import Holders
 from pytest_savepoint.loops.makers import Loops
-from pytest_savepoint.loops.orm import loaded_in, unloaded
+from pytest_savepoint.loops.orm import loaded_in, stamped_by_database, unloaded
 from pytest_savepoint.loops.sessions import Sessions
 from pytest_savepoint.loops.state import State
 from pytest_savepoint.loops.tasks import Tasks
@@ -126,6 +126,11 @@ class Failures:
         frames = [frame for each in chain_of(error) for frame in _frames(each.__traceback__)]
         things = self._locals(frames, fixtures)
         return [app for each in things if (app := _application(each)) is not None]
+
+    def stamped(self, error: BaseException, fixtures: dict[str, Any]) -> Iterator[tuple[type, str, Fact]]:
+        """The columns of ORM objects at hand that the database's clock may fill: the class, the attribute, what it is."""
+        frames = [frame for each in chain_of(error) for frame in _frames(each.__traceback__)]
+        return stamped_by_database(self._locals(frames, fixtures))
 
     def describe_value(self, value: Any) -> Fact:
         """What kind of thing a fixture gave, and what it carries that matters elsewhere."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from sqlalchemy import inspect
 from sqlalchemy.exc import NoInspectionAvailable
 from sqlalchemy.orm import InstanceState
+from sqlalchemy.sql.functions import FunctionElement
 
 from pytest_savepoint.evidence import Fact
 
-__all__ = ["loaded_in", "unloaded"]
+__all__ = ["loaded_in", "stamped_by_database", "unloaded"]
 
 
 def unloaded(thing: Any) -> Fact | None:
@@ -33,6 +34,19 @@ def unloaded(thing: Any) -> Fact | None:
         "expired": sorted(state.expired_attributes),
         "relationships": sorted(missing & relationships),
     }
+
+
+def stamped_by_database(things: Iterable[Any]) -> Iterator[tuple[type, str, Fact]]:
+    """The classes of ORM objects, with the attributes that a function of the database fills when their row changes."""
+    for kind in {type(thing): None for thing in things if hasattr(type(thing), "__mapper__")}:
+        for name, attribute in kind.__mapper__.column_attrs.items():
+            column = attribute.columns[0]
+            if isinstance(getattr(column.onupdate, "arg", None), FunctionElement):
+                yield (
+                    kind,
+                    name,
+                    {"table": str(getattr(kind.__mapper__.local_table, "name", "")), "column": column.name},
+                )
 
 
 def loaded_in(

@@ -68,11 +68,11 @@ def pool():
     asyncio.run(pool.close())  # SP112
 
 
-@pytest.fixture  # SP106
+@pytest.fixture
 def browser():
     from desk import shop
 
-    with TestClient(shop) as browser:
+    with TestClient(shop) as browser:  # SP106
         yield browser
 
 

@@ -7,7 +7,7 @@ from contextvars import ContextVar
 
 import asyncpg
 from fastapi import Depends, FastAPI
-from sqlalchemy import text, update
+from sqlalchemy import DateTime, func, text, update
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -29,6 +29,7 @@ class Room(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str]
     guests: Mapped[int] = mapped_column(default=0)
+    changed = mapped_column(DateTime(timezone=True), server_default=func.now(), onupdate=func.now())  # SP606
 
 
 async def build():
