@@ -113,7 +113,8 @@ def _exhausted(record: Record) -> Iterator[Finding]:
         for exhausted in record.during("pool_exhausted", failure):
             if exhausted["cancelled"] and not timed_out(failure):
                 continue
-            found = _nested(failure, exhausted) or _not_returned(failure, exhausted)
+            nested = None if exhausted["closing"] else _nested(failure, exhausted)
+            found = nested or _not_returned(failure, exhausted)
             if found is not None:
                 yield found
                 break
@@ -163,13 +164,14 @@ def _not_returned(failure: Fact, exhausted: Fact) -> Finding | None:
     site = next(
         each["sites"][0] for each in lost if (each["sites"][0]["path"], each["sites"][0]["line"]) == (path, line)
     )
+    met = "waited for it to close the pool" if exhausted["closing"] else "found the pool empty"
     takers = ", ".join(dict.fromkeys(each["test"] for each in lost if each["test"]))
     return finding(
         "pool.connection_not_returned",
         tests=[failure["test"]],
         culprit=Culprit(path, line, site["name"]),
         explanation=f"{site['name']} takes a connection of {_engine_name(exhausted)} at {place(site)} and does not give it back "
-        f"on every path ({count} are still out, from {takers}). {failure['test']} found the pool empty.",
+        f"on every path ({count} are still out, from {takers}). {failure['test']} {met}.",
         fix=f"Use `async with engine.connect() as connection:` at {place(site)}, so that every path returns it.",
         confidence=0.95,
         evidence=[

@@ -31,6 +31,7 @@ __all__ = ["RULES"]
 _LONG = 0.1
 _AWAITS = re.compile(r"\bawait\b|\basync\s+(with|for)\b")
 _SENDS = re.compile(r"\.(execute|executemany|commit|scalar|scalars)\(")
+_CANCELLATIONS = {"BaseException", "CancelledError"}
 _LOCK_REFUSED = {"55P03", "57014"}
 
 
@@ -190,23 +191,25 @@ def _ignores_cancellation(record: Record) -> Iterator[Finding]:
 
 def _swallows(site: Fact) -> int | None:
     """The line of a handler around a suspended await that catches a cancellation and does not raise it again."""
+    suppressing = enclosing(site["function"], site["line"], ast.With)
+    for item in suppressing.items if isinstance(suppressing, ast.With) else ():
+        if "suppress" in ast.dump(item.context_expr) and _CANCELLATIONS & _names(item.context_expr):
+            return item.context_expr.lineno
     block = enclosing(site["function"], site["line"], ast.Try)
     if not isinstance(block, ast.Try):
         return None
     for handler in block.handlers:
-        names = (
-            {node.id for node in ast.walk(handler.type) if isinstance(node, ast.Name)}
-            if handler.type
-            else {"BaseException"}
-        )
-        names |= (
-            {node.attr for node in ast.walk(handler.type) if isinstance(node, ast.Attribute)} if handler.type else set()
-        )
-        if names & {"BaseException", "CancelledError"} and not any(
-            isinstance(node, ast.Raise) for node in ast.walk(handler)
-        ):
+        names = _names(handler.type) if handler.type else {"BaseException"}
+        if names & _CANCELLATIONS and not any(isinstance(node, ast.Raise) for node in ast.walk(handler)):
             return handler.lineno
     return None
+
+
+def _names(expression: ast.AST) -> set[str]:
+    """What an expression names, such as the classes of exceptions, with or without their modules."""
+    nodes = list(ast.walk(expression))
+    plain = {node.id for node in nodes if isinstance(node, ast.Name)}
+    return plain | {node.attr for node in nodes if isinstance(node, ast.Attribute)}
 
 
 def _leaked_task(record: Record) -> Iterator[Finding]:

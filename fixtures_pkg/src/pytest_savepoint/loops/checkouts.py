@@ -34,13 +34,14 @@ class _Checkout(NamedTuple):
 
 
 class _Waiting(NamedTuple):
-    """Somebody who asks a pool for a connection when none is free."""
+    """Somebody who asks a pool for a connection when none is free, or waits for all to come back."""
 
     pool: int
     size: int
     engine: Fact | None
     stack: list[Fact]
     task: Callable[[], Any] | None
+    closing: bool
 
 
 class Checkouts:
@@ -72,6 +73,7 @@ class Checkouts:
         patches.wrap(asyncpg.pool.Pool, "__init__", self._watch_asyncpg_pools)
         patches.wrap(asyncpg.pool.Pool, "_acquire", self._watch_acquire)
         patches.wrap(asyncpg.pool.Pool, "release", self._watch_release)
+        patches.wrap(asyncpg.pool.Pool, "close", self._watch_close)
 
     def uninstall(self) -> None:
         while self._listeners:
@@ -151,6 +153,20 @@ class Checkouts:
 
         return release
 
+    def _watch_close(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        async def close(pool: Any) -> None:
+            """Close the pool, which waits until all its connections are back."""
+            waiting = self._wait(pool, sys._getframe(1), closing=True)  # noqa: SLF001 # who closes it
+            try:
+                await original(pool)
+            except asyncio.CancelledError:
+                self._exhausted(waiting, cancelled=True)
+                raise
+            finally:
+                self._waiting.pop(id(waiting), None)
+
+        return close
+
     # -- both -----------------------------------------------------------------------------------------------------
     def _checkout(self, pool: Any, frame: Any, born: Fact | None) -> _Checkout:
         task = current_task()
@@ -165,7 +181,7 @@ class Checkouts:
         return _Checkout(pool=id(pool), fact=fact, task=weakref.ref(task) if task is not None else None)
 
     @harmless
-    def _wait(self, pool: Any, frame: Any) -> _Waiting:
+    def _wait(self, pool: Any, frame: Any, *, closing: bool = False) -> _Waiting:
         task = current_task()
         waiting = _Waiting(
             pool=id(pool),
@@ -173,6 +189,7 @@ class Checkouts:
             engine=self._connections.of(getattr(pool, "_dialect", pool)),
             stack=self._caller.stack(frame),
             task=weakref.ref(task) if task is not None else None,
+            closing=closing,
         )
         self._waiting[id(waiting)] = waiting
         return waiting
@@ -194,6 +211,7 @@ class Checkouts:
             holders=holders[:20],
             waiting=waiting.stack,
             cancelled=cancelled,
+            closing=waiting.closing,
         )
 
 
