@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
+
+from pytest_savepoint.loops.executions import tell_executions
 
 __all__ = ["AssertQueries", "Queries"]
 
@@ -27,12 +27,10 @@ class Queries:
         self._rows = 0
         self._slowest = ("", 0.0)
         self._listeners: list[list[str]] = []
-        event.listen(Engine, "before_cursor_execute", self._before)
-        event.listen(Engine, "after_cursor_execute", self._after)
+        self._stop = tell_executions(before=self._before, after=self._after)
 
     def pytest_unconfigure(self) -> None:
-        event.remove(Engine, "before_cursor_execute", self._before)
-        event.remove(Engine, "after_cursor_execute", self._after)
+        self._stop()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self) -> None:
@@ -59,15 +57,12 @@ class Queries:
             summary["repeated"] = {"statement": _short(most), "times": times}
         return summary
 
-    def _before(self, _connection: Any, _cursor: Any, statement: str, _parameters: Any, context: Any, _many: bool) -> None:
+    def _before(self, statement: str, _parameters: Any, _context: Any) -> None:
         self._texts[statement] += 1
         for listener in self._listeners:
             listener.append(statement)
-        if context is not None:
-            context._savepoint_sent = time.perf_counter()  # noqa: SLF001 # ours, on SQLAlchemy's object for this statement
 
-    def _after(self, _connection: Any, cursor: Any, statement: str, _parameters: Any, context: Any, _many: bool) -> None:
-        seconds = time.perf_counter() - getattr(context, "_savepoint_sent", time.perf_counter())
+    def _after(self, statement: str, cursor: Any, seconds: float) -> None:
         self._seconds += seconds
         self._rows += max(getattr(cursor, "rowcount", 0) or 0, 0)
         if seconds > self._slowest[1]:

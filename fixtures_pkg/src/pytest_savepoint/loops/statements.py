@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 import time
@@ -9,10 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 import asyncpg
-from sqlalchemy import Engine, event
+from sqlalchemy import Connection, Engine, event
 
 from pytest_savepoint.evidence import Fact, Recorder
 from pytest_savepoint.loops.connections import BORN, Connections
+from pytest_savepoint.loops.executions import tell_executions
 from pytest_savepoint.loops.frames import Caller
 from pytest_savepoint.loops.history import History, sqlstate_of
 from pytest_savepoint.loops.keys import Keys, asked
@@ -47,19 +49,13 @@ class Statements:
         self._sessions = sessions
         self._keys = keys
         self._history = history
-        self._listeners: list[tuple[str, Callable[..., Any]]] = []
         self._watches_psycopg = False
 
     def install(self, patches: Patches) -> None:
-        for name, listener in (
-            ("before_cursor_execute", self._before_execute),
-            ("begin", lambda connection: self._transaction(connection, "BEGIN")),
-            ("commit", lambda connection: self._transaction(connection, "COMMIT")),
-            ("rollback", lambda connection: self._transaction(connection, "ROLLBACK")),
-            ("handle_error", self._on_error),
-        ):
-            event.listen(Engine, name, listener)
-            self._listeners.append((name, listener))
+        self._stop = tell_executions(before=self._before_execute)
+        for name, verb in (("_begin_impl", "BEGIN"), ("_commit_impl", "COMMIT"), ("_rollback_impl", "ROLLBACK")):
+            patches.wrap(Connection, name, functools.partial(self._watch_transactions, verb))
+        event.listen(Engine, "handle_error", self._on_error)
         patches.wrap(asyncpg.connection.Connection, "execute", self._watch_asyncpg_alone)
         for name in ("_execute", "_executemany"):
             patches.wrap(asyncpg.connection.Connection, name, self._watch_asyncpg)
@@ -77,25 +73,30 @@ class Statements:
         patches.wrap(sys.modules["psycopg._connection_base"].BaseConnection, "_exec_command", self._watch_commands)
 
     def uninstall(self) -> None:
-        while self._listeners:
-            name, listener = self._listeners.pop()
-            event.remove(Engine, name, listener)
+        event.remove(Engine, "handle_error", self._on_error)
+        self._stop()
 
     # -- SQLAlchemy -----------------------------------------------------------------------------------------------
     @harmless
-    def _before_execute(
-        self, connection: Any, _cursor: Any, statement: str, parameters: Any, context: Any, *_rest: Any
-    ) -> None:
+    def _before_execute(self, statement: str, parameters: Any, context: Any) -> None:
+        connection = context.root_connection
         number = self._number(connection)
         session = self._sessions.on(connection)
-        frame = sys._getframe(1)  # noqa: SLF001
+        frame = sys._getframe(2)  # noqa: SLF001
         self._note(number, statement, frame, session=session, parameters=parameters, context=context)
 
+    def _watch_transactions(self, verb: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        def turn(connection: Connection, *args: Any) -> Any:
+            self._transaction(connection, verb)
+            return original(connection, *args)
+
+        return turn
+
     @harmless
-    def _transaction(self, connection: Any, verb: str) -> None:
+    def _transaction(self, connection: Connection, verb: str) -> None:
         number = self._number(connection)
         # Who asked for it waits further out: within a flush or an autobegin there is nobody else.
-        stack, fixture = self._caller.look_out(sys._getframe(1), _LINES)  # noqa: SLF001
+        stack, fixture = self._caller.look_out(sys._getframe(2), _LINES)  # noqa: SLF001
         entry = self._entry(number, verb, stack, fixture, self._sessions.on(connection))
         self._history.add(entry)
         self._history.turn(entry, verb.lower())
