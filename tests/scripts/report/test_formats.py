@@ -10,6 +10,7 @@ from hostile_text import TRICKS, filled_with
 from msgspec.structs import replace
 from report_samples import SAMPLES
 from safe_renderings import CONTROL
+from savepoint_ci.report.annotations import annotation_commands
 from savepoint_ci.report.badge import coverage_badge, outcome_badge
 from savepoint_ci.report.formats import FORMATS, printed
 from savepoint_ci.report.gitlab import code_quality
@@ -44,6 +45,13 @@ def words(badge):
 def test_badge_says_in_words_what_the_report_says(name, coverage, tests):
     assert words(coverage_badge(SAMPLES[name])) == coverage
     assert words(outcome_badge(SAMPLES[name])) == tests
+
+
+def test_annotations_keep_to_github_s_ten_of_a_kind_begin_with_causes_and_count_the_rest():
+    kinds = [command.split()[0] for command in annotation_commands(SAMPLES["huge"])]
+    assert kinds == [*["::error"] * 10, "::notice", *["::warning"] * 10, "::notice"]
+    causes = [command for command in annotation_commands(SAMPLES["findings"]) if "title=SP" in command]
+    assert annotation_commands(SAMPLES["findings"])[: len(causes)] == causes
 
 
 def test_gitlab_gets_the_line_to_change_and_each_failing_line():
