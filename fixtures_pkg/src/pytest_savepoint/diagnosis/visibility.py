@@ -109,13 +109,17 @@ def _uncommitted(record: Record) -> Iterator[Finding]:
             continue
         write, read = pair
         _, table = written(write["sql"])
+        kept_open = _kept_open(failure, write)
         yield finding(
             "session.uncommitted_data_invisible",
             tests=[failure["test"]],
-            culprit=at_site(write["site"]),
-            explanation=f"{place(write['site'])} writes to {table} in a transaction that is not committed, and {place(read['site'])} "
+            culprit=at_site(kept_open or write["site"]),
+            explanation=f"{place(write['site'])} writes to {table} in a transaction that "
+            f"{'is kept open for the whole test at ' + place(kept_open) if kept_open else 'is not committed'}, and {place(read['site'])} "
             "looks for it through another connection. No other connection sees it before the commit.",
-            fix=f"Commit after {place(write['site'])} (await session.commit()), or let both use the same session.",
+            fix="Let both use the connection of that transaction, or commit and remove the rows afterwards."
+            if kept_open
+            else f"Commit after {place(write['site'])} (await session.commit()), or let both use the same session.",
             confidence=0.92,
             evidence=[
                 f"connection no. {write['connection']}: {write['sql'][:100]}",
@@ -150,6 +154,20 @@ def _hidden(failure: Fact) -> tuple[Fact, Fact] | None:
             own = [write for write in open_writes.get(number, ()) if reads(statement["sql"], written(write["sql"])[1])]
             found = (hidden[-1], statement) if hidden and not own and not _writes_too(failure, statement) else None
     return found
+
+
+def _kept_open(failure: Fact, write: Fact) -> Fact | None:
+    """Where a fixture began the transaction of a test's write, which the test itself does not end."""
+    begun = None
+    for statement in failure["statements"]:
+        if statement["connection"] == write["connection"] and statement["time"] < write["time"]:
+            verb = statement["sql"].strip().rstrip(";").upper()
+            if verb.startswith(("BEGIN", "START TRANSACTION")):
+                begun = statement
+            elif verb in ("COMMIT", "ROLLBACK"):
+                begun = None
+    of_fixture = begun is not None and begun["when"] == "setup" and begun["fixture"] is not None
+    return begun["site"] if begun is not None and of_fixture and write["when"] == "call" else None
 
 
 def _writes_too(failure: Fact, read: Fact) -> bool:

@@ -44,6 +44,14 @@ async def crowd(guest):
 
 
 @pytest.fixture
+async def undone():
+    async with engine.connect() as connection:
+        outer = await connection.begin()  # SP307
+        yield connection
+        await outer.rollback()
+
+
+@pytest.fixture
 def named(monkeypatch):
     monkeypatch.setenv("INN_NAME", "The Bear")
 

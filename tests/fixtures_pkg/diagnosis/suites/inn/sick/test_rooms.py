@@ -87,3 +87,8 @@ async def test_evening(evening):
 
 async def test_rate(guest):
     assert (await guest.get("/rates/double")).json() == 90
+
+
+async def test_tower(undone):
+    await undone.execute(text("insert into room values (12, 'tower', 0)"))
+    assert "tower" in await names()
