@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import importlib
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from sqlalchemy import URL, Connection, make_url
@@ -46,6 +46,7 @@ __all__ = [
 WORKER = pytest.StashKey["Worker | SqliteWorker"]()
 QUERIES = pytest.StashKey[Queries]()
 _ENGINE = pytest.StashKey[AsyncEngine]()
+_OVERRIDDEN = pytest.StashKey[bool]()
 
 
 def _worker(request: pytest.FixtureRequest) -> Worker | SqliteWorker:
@@ -68,6 +69,10 @@ def database(request: pytest.FixtureRequest) -> Database:
 @pytest.fixture
 def db_engine(request: pytest.FixtureRequest) -> AsyncEngine:
     """An engine on this worker's database; in a test it shares the one connection with the application's engines."""
+    return _own_engine(request)
+
+
+def _own_engine(request: pytest.FixtureRequest) -> AsyncEngine:
     # Not by way of the fixture `database`: another fixture would cost as much as a savepoint.
     database, stash = _worker(request).database, request.config.stash
     if _ENGINE not in stash or stash[_ENGINE].url.database != database.name:
@@ -151,10 +156,20 @@ def _with_driver(url: str) -> URL:
     return made if "+" in made.drivername else made.set(drivername="postgresql+asyncpg")
 
 
+def _engine(request: pytest.FixtureRequest) -> AsyncEngine:
+    """What the fixture `db_engine` gives, without the cost of a fixture where nobody has overridden it."""
+    stash = request.node.parent.stash
+    if _OVERRIDDEN not in stash:
+        # No public way to see whether a conftest, a module or a class has one of its own.
+        found = request.session._fixturemanager.getfixturedefs("db_engine", request.node)  # noqa: SLF001
+        stash[_OVERRIDDEN] = len(found or ()) > 1
+    return cast("AsyncEngine", request.getfixturevalue("db_engine")) if stash[_OVERRIDDEN] else _own_engine(request)
+
+
 @pytest.fixture
-def db_session(db_engine: AsyncEngine) -> Iterator[AsyncSession]:
+def db_session(request: pytest.FixtureRequest) -> Iterator[AsyncSession]:
     """A session whose commit() and rollback() behave as in production while the test runs."""
-    session = AsyncSession(db_engine, expire_on_commit=False)
+    session = AsyncSession(_engine(request), expire_on_commit=False)
     yield session
     _forget(session)
 

@@ -20,6 +20,15 @@ async def test_nothing_is_left(db_session):
     db_session.add(Crate(label="left open"))
     await db_session.flush()
 
+class TestEngineOfItsOwn:
+    @pytest.fixture
+    def db_engine(self, db_engine):
+        return db_engine.execution_options(logging_token="own")
+
+    async def test_session_speaks_by_it(self, db_session, db_engine):
+        assert db_session.bind is db_engine
+        assert await count(db_session) == 0
+
 async def test_client_runs_the_lifespan_on_the_tests_loop(client):
     assert (await client.get("/")).json() == {"started": True, "crates": 0}
     await client.post("/apples")
@@ -88,7 +97,7 @@ def test_fixtures_work_with(plugin, run_suite):
     result = run_suite(
         {**files, "application.py": APPLICATION}, *arguments, "-p", "no:randomly", SAVEPOINT_APP="application:app"
     )
-    assert f"{5 * len(files)} passed" in result.stdout, result.stdout + result.stderr
+    assert f"{6 * len(files)} passed" in result.stdout, result.stdout + result.stderr
 
 
 def test_synchronous_test_client_shares_the_sandbox_over_its_loops(run_suite):
