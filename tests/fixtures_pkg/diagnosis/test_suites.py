@@ -71,6 +71,83 @@ def test_what_changed_meanwhile_is_told_of_a_serialization_failure(diagnose_suit
     assert [line.startswith("in between: update shift") for line in evidence] == [True], suite.output
 
 
+CELLAR = """
+import asyncio
+import os
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+engine = create_async_engine(os.environ["DATABASE_URL"])
+kept, queue, written = set(), asyncio.Queue(), asyncio.Event()
+
+
+async def write(line):
+    async with engine.begin() as connection:
+        await connection.execute(text("insert into visit values (:line)"), {"line": line})
+    written.set()
+
+
+async def write_later(line):
+    await asyncio.sleep(0)
+    await waiting.wait()
+    await write(line)
+
+
+async def serve():
+    while True:
+        await write(await queue.get())
+
+
+@pytest.fixture(scope="session", autouse=True)
+async def tables():
+    global waiting
+    waiting = asyncio.Event()
+    async with engine.begin() as connection:
+        await connection.execute(text("create table visit (line text)"))
+    yield
+    for task in kept:
+        task.cancel()
+    await engine.dispose()
+
+
+async def count(table):
+    async with engine.connect() as connection:
+        return await connection.scalar(text(f"select count(*) from {table}"))
+
+
+async def test_worker_starts():
+    kept.add(asyncio.create_task(serve()))
+
+
+async def test_worker_serves_whoever_asks():
+    queue.put_nowait("ann")
+    await written.wait()
+    assert await count("visit") == 1
+
+
+async def test_visit_is_written_later():
+    kept.add(asyncio.create_task(write_later("bob")))  # SP404
+    written.clear()
+
+
+async def test_visits():
+    assert await count("visit") == 1
+    waiting.set()
+    await written.wait()
+"""
+
+
+def test_task_that_writes_while_another_test_runs_is_named_though_nobody_minds_and_a_worker_is_not(diagnose_suite):
+    settings = "[pytest]\nasyncio_mode = auto\n" + "".join(
+        f"asyncio_default_{kind}_loop_scope = session\n" for kind in ("fixture", "test")
+    )
+    suite = diagnose_suite({"test_cellar.py": CELLAR, "pytest.ini": settings}, "-p", "no:randomly")
+    assert suite.pointed_at == suite.marked, suite.output
+    assert "4 passed" in suite.output
+
+
 WEATHER = """
 import asyncio
 import random

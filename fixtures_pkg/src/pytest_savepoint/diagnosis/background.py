@@ -100,4 +100,23 @@ def _snapshot(record: Record) -> Iterator[Finding]:
             break
 
 
-RULES: tuple[Callable[[Record], Iterator[Finding]], ...] = (_collected, _swallowed, _snapshot)
+def _leaked_latent(record: Record) -> Iterator[Finding]:
+    """A task of one test wrote while another ran, whose table that was, and this time nobody minded."""
+    for fact in record.of("late_write"):
+        made = fact["made"]
+        if not fact["test"] or fact["test"] == made["test"]:
+            continue
+        yield finding(
+            "task.leaked_past_test",
+            tests=[fact["test"]],
+            culprit=at_site(made["site"]),
+            explanation=f"The task made at {place(made['site'])} in {made['test']} went on after that test and wrote to "
+            f"{fact['table']} while {fact['test']} ran, which uses that table, too. It depends on the order and the moment "
+            "who meets what it writes.",
+            fix="Await or cancel background tasks before the test ends: keep them in a set and drain it in a fixture's teardown.",
+            confidence=0.75,
+            evidence=[f"{fact['sql'][:120]} sent by a task of {made['test']} during {fact['test']}"],
+        )
+
+
+RULES: tuple[Callable[[Record], Iterator[Finding]], ...] = (_collected, _swallowed, _snapshot, _leaked_latent)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Any
 
 from pytest_savepoint.evidence import Fact, Recorder
@@ -33,6 +33,8 @@ class History:
         self._definitions: deque[Fact] = deque(maxlen=20)  # the latest statements that changed a schema
         self._dated: set[str] = set()  # tables with a column that the server's clock fills
         self._numbered: dict[str, dict[str, None]] = {}  # the tests that inserted into a table, committed or not
+        self.when_late: Callable[[Fact, str], None] = lambda _statement, _table: None
+        """Called with a write, and its table, that a task of one test sends while another runs."""
         connections.when_gone = self._forget
 
     # -- what happens ---------------------------------------------------------------------------------------------
@@ -80,6 +82,9 @@ class History:
             "connection": connection,
             "begun_by": None,
         }
+        made = entry["made"]
+        if made is not None and made["test"] != entry["test"] and made["when"] == "call" and made["fixture"] is None:
+            self.when_late(entry, table)
         if verb == "insert":
             self._numbered.setdefault(table, {})[write["test"]] = None
         if connection in self._unfinished:

@@ -21,6 +21,7 @@ from pytest_savepoint.loops.frames import Caller, code_of
 from pytest_savepoint.loops.growth import Growth
 from pytest_savepoint.loops.history import History
 from pytest_savepoint.loops.keys import Keys
+from pytest_savepoint.loops.late_writes import LateWrites
 from pytest_savepoint.loops.left import Left
 from pytest_savepoint.loops.local_time import LocalTime
 from pytest_savepoint.loops.lock_waits import LockWaits
@@ -63,6 +64,7 @@ class Watch:
             keys=self.keys,
             history=self.history,
         )
+        self.late_writes = LateWrites(recorder, self.caller, self.history)
         self.lock_waits = LockWaits(recorder, self.connections, self.history)
         self.local_time = LocalTime(recorder, self.caller, self.connections, self.history)
         self.state = State(recorder, self.caller)
@@ -129,6 +131,7 @@ class Watch:
         self.growth.look(test)
         self.state.end(lambda: self.with_setters(self.function(function), function))
         self.logs.end()
+        self.late_writes.end(test)
         self.left.end(lambda: self.function(function), reachable)
 
     def stop(self) -> None:

@@ -1,0 +1,58 @@
+"""Writes that a task of one test sends while another test runs, which uses the same table."""
+
+from __future__ import annotations
+
+import ast
+import re
+import textwrap
+from typing import Any
+
+from pytest_savepoint.evidence import Fact, Recorder
+from pytest_savepoint.loops.frames import Caller
+from pytest_savepoint.loops.history import History
+from pytest_savepoint.loops.patches import harmless
+from pytest_savepoint.loops.tasks import current_task, suspended
+
+__all__ = ["LateWrites"]
+
+
+class LateWrites:
+    """Looks at the source of such a task only: a worker that goes round in a loop serves each test that asks it to."""
+
+    def __init__(self, recorder: Recorder, caller: Caller, history: History) -> None:
+        self._recorder = recorder
+        self._caller = caller
+        self._history = history
+        self._found: list[tuple[Fact, str]] = []  # the statement, and its table
+        history.when_late = self._note
+
+    @harmless
+    def _note(self, statement: Fact, table: str) -> None:
+        if not self._is_in_a_loop(current_task()):
+            self._found.append((statement, table))
+
+    def _is_in_a_loop(self, task: Any) -> bool:
+        own = (each for each in suspended(task) if self._caller.owns(each.f_code.co_filename))
+        return any(_loops("\n".join(self._caller.function(each.f_code)["source"])) for each in own)
+
+    def end(self, test: str) -> None:
+        """A test is over, with its teardown."""
+        if self._found:
+            self._end(test)
+
+    @harmless
+    def _end(self, test: str) -> None:
+        found, self._found = self._found, []
+        late = {statement["made"]["task"] for statement, _ in found}
+        own = [each for each in self._history.of_test(test) if (each["made"] or {}).get("task") not in late]
+        for statement, table in found:
+            if any(re.search(rf"\b{re.escape(table)}\b", each["sql"], re.IGNORECASE) for each in own):
+                self._recorder.note("late_write", made=statement["made"], table=table, sql=statement["sql"][:200])
+
+
+def _loops(source: str) -> bool:
+    try:
+        nodes = ast.walk(ast.parse(textwrap.dedent(source)))
+    except SyntaxError:  # it was cut short
+        return True
+    return any(isinstance(node, ast.While | ast.AsyncFor) for node in nodes)
