@@ -22,9 +22,7 @@ from pytest_savepoint.diagnosis.sessions import SESSION_MADE
 __all__ = ["RULES"]
 
 _TAKES_AWAY = re.compile(r"\b(?:truncate|delete\s+from|drop\s+table|drop\s+schema)\b[^;]*", re.IGNORECASE)
-_SETS_LEVEL = r"\b(at_level|set_level|setLevel)\("
 _ROLLS_BACK = r"\.rollback\("
-_EVERY_LOGGER = ("root", "logging.disable")
 
 
 def _rollback_isolation(record: Record) -> Iterator[Finding]:
@@ -67,82 +65,6 @@ def _undoing(failure: Fact, write: Fact) -> Fact | None:
     value = failure["fixtures"].get(write.get("begun_by"))
     fixture: Fact | None = value["fixture"] if value else None
     return fixture if fixture is not None and line_with(fixture, _ROLLS_BACK) is not None else None
-
-
-def _logging_disabled(record: Record) -> Iterator[Finding]:
-    for failure in record.failures:
-        if "caplog" not in failure["fixtures"] or not asserted(failure):
-            continue
-        for fact in record.of("logging_disabled"):
-            if fact["worker"] != failure["worker"] or fact["at"] > failure["at"] or fact["site"] is None:
-                continue
-            silenced = sorted(set(fact["loggers"]) & set(failure["reached"]["loggers"]))
-            if not silenced:
-                continue
-            yield finding(
-                "state.logging_disabled",
-                tests=[failure["test"]],
-                culprit=at_site(fact["site"]),
-                explanation=f"{place(fact['site'])} configures logging and disables every logger that exists "
-                f"({', '.join(silenced[:3])} among them). {failure['test']} looks at captured logs after that and sees none.",
-                fix="Pass disable_existing_loggers=False to fileConfig() or dictConfig().",
-                confidence=0.93,
-                evidence=[f"{len(fact['loggers'])} loggers disabled in {fact['test'] or 'an import'}"],
-            )
-            break
-
-
-def _logging_level(record: Record) -> Iterator[Finding]:
-    """A test looks at captured logs after another one has set a level and left it."""
-    for failure in record.failures:
-        function = failure["function"]
-        # A test that sets the level itself sees what it wants to see.
-        if "caplog" not in failure["fixtures"] or not asserted(failure) or line_with(function, _SETS_LEVEL):
-            continue
-        for fact in record.of("logging_level_leaked"):
-            later = (
-                fact["worker"] == failure["worker"] and fact["at"] < failure["at"] and fact["test"] != failure["test"]
-            )
-            if not later or fact["site"] is None or fact["level"] <= fact["before"]:
-                continue
-            name = fact["logger"]
-            silenced = [
-                each
-                for each in failure["reached"]["loggers"]
-                if name in _EVERY_LOGGER or f"{each}.".startswith(f"{name}.")
-            ]
-            if not silenced:
-                continue
-            yield finding(
-                "state.logging_disabled",
-                tests=[failure["test"]],
-                culprit=at_site(fact["site"]),
-                explanation=f"{place(fact['site'])} raises the level of {'all loggers' if name in _EVERY_LOGGER else name} to "
-                f"{fact['level']} in {fact['test']} and nobody sets it back. {failure['test']} looks at captured logs of "
-                f"{silenced[0]} after that.",
-                fix="Set it with caplog.set_level() or caplog.at_level(), which put it back, or in a fixture that does.",
-                confidence=0.91,
-                evidence=[f"the level of {name} was {fact['level']} instead of {fact['before']} after {fact['test']}"],
-            )
-            break
-
-
-def _logging_latent(record: Record) -> Iterator[Finding]:
-    """The same, where the order of this run kept it from the tests that look at logs."""
-    for latent in record.of("latent"):
-        fact = latent["leak"]
-        if fact["kind"] != "logging_disabled" or fact["site"] is None:
-            continue
-        yield finding(
-            "state.logging_disabled",
-            tests=latent["tests"],
-            culprit=at_site(fact["site"]),
-            explanation=f"{place(fact['site'])} configures logging and disables every logger that exists. Tests that look at "
-            "captured logs see none when they come after it.",
-            fix="Pass disable_existing_loggers=False to fileConfig() or dictConfig().",
-            confidence=0.75,
-            evidence=[f"{len(fact['loggers'])} loggers disabled in {fact['test'] or 'an import'}"],
-        )
 
 
 def _shared_database(record: Record) -> Iterator[Finding]:
@@ -302,9 +224,6 @@ def _session_fixture(failure: Fact) -> Fact | None:
 
 RULES: tuple[Callable[[Record], Iterator[Finding]], ...] = (
     _rollback_isolation,
-    _logging_disabled,
-    _logging_level,
-    _logging_latent,
     _shared_database,
     _collection,
     _rows_leaked,
