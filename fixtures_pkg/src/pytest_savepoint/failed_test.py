@@ -21,6 +21,7 @@ from pytest_savepoint.loops.watch import Watch
 __all__ = ["FailedTest"]
 
 _GIVES_LOOP_SCOPE = re.compile(r"\basyncio\(.*\bloop_scope\b")
+_GIVES_TO_ANYIO = re.compile(r"\bmark\.anyio\b")
 _TABLES = re.compile(r"\b(?:from|join|into|update|table)\s+(?:only\s+)?\"?([\w.]+)", re.IGNORECASE)
 
 
@@ -80,7 +81,8 @@ class FailedTest:
             # pytest forgets what a fixture gave when that is over.
             finished=[name for name in values if name in definitions and definitions[name][-1].cached_result is None],
             fixtures={name: self._fixture_value(item, name, value) for name, value in values.items()},
-            loop_marker=self._loop_marker(item),
+            loop_marker=self._marker(item, "asyncio", _GIVES_LOOP_SCOPE),
+            anyio_marker=self._marker(item, "anyio", _GIVES_TO_ANYIO),
             unset_fixtures=self._unset_fixtures(item, values) if self._culprit else [],
             reached=reach.as_fact(watch.caller),
             outdated=watch.caches.outdated(item.nodeid, reach.functions),
@@ -123,13 +125,11 @@ class FailedTest:
             **self._watch.failures.describe_value(value),
         }
 
-    def _loop_marker(self, item: pytest.Item) -> Fact | None:
-        """The line that gives a test a loop scope of its own, on itself, its class or its module."""
-        for node, marker in item.iter_markers_with_node("asyncio"):
-            thing = getattr(node, "obj", None)
-            if "loop_scope" in marker.kwargs and thing is not None:
-                return self._watch.line_in(thing, _GIVES_LOOP_SCOPE)
-        return None
+    def _marker(self, item: pytest.Item, name: str, pattern: re.Pattern[str]) -> Fact | None:
+        """The line on a test, its class or its module that marks it in this way."""
+        things = (getattr(node, "obj", None) for node, _ in item.iter_markers_with_node(name))
+        lines = (self._watch.line_in(thing, pattern) for thing in things if thing is not None)
+        return next((line for line in lines if line is not None), None)
 
     def _unset_fixtures(self, item: pytest.Item, values: dict[str, Any]) -> list[Fact]:
         """The fixtures of a test that had not had their turn when one failed."""

@@ -90,7 +90,7 @@ def _name_crossing(record: Record, failure: Fact, resource: Fact, here: Fact) ->
     if makers == {"pytest-asyncio", "anyio"}:
         return finding(
             "loop.two_async_plugins",
-            culprit=_function(failure),
+            culprit=at_site(failure["anyio_marker"]) or _function(failure),
             explanation=f"{failure['test']} is run by {here['maker']}, but {what} was made on a loop of {birth['maker']}. "
             "Two async plugins mean two loops, and a connection works on its own loop only.",
             fix="Run the test and all its fixtures with one plugin: drop the other one's marker and backend fixture.",
@@ -292,6 +292,9 @@ def _fixture_wider_than_loop(record: Record) -> Iterator[Finding]:
             continue
         setting = record.setting("asyncio_default_fixture_loop_scope") or "function"
         wanted = fixture["loop_scope"] or setting
+        if fixture["handled"] and any(each["name"] == "anyio_backend" for each in failure["unset_fixtures"]):
+            yield _taken_by_anyio(failure, fixture)
+            continue
         yield finding(
             "loop.fixture_wider_than_loop",
             tests=[failure["test"]],
@@ -303,6 +306,19 @@ def _fixture_wider_than_loop(record: Record) -> Iterator[Finding]:
             confidence=0.97,
             evidence=[f"{fixture['name']}: scope {fixture['scope']}, loop scope {wanted}"],
         )
+
+
+def _taken_by_anyio(failure: Fact, fixture: Fact) -> Finding:
+    return finding(
+        "loop.two_async_plugins",
+        tests=[failure["test"]],
+        culprit=at_site(failure["anyio_marker"]) or _function(failure),
+        explanation=f"{failure['test']} is run by anyio, and {fixture['name']} ({place(fixture)}) is a fixture of pytest-asyncio. "
+        f"anyio takes over the fixtures of its tests, and its backend is narrower than {fixture['name']}.",
+        fix="Run the test and all its fixtures with one plugin: drop the other one's marker and backend fixture.",
+        confidence=0.94,
+        evidence=[f"{fixture['name']}: scope {fixture['scope']}, asked for anyio_backend"],
+    )
 
 
 def _running_loop_reentry(record: Record) -> Iterator[Finding]:
