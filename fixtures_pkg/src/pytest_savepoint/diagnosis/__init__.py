@@ -9,6 +9,7 @@ from pytest_savepoint.diagnosis import (
     background,
     chance,
     connections,
+    crossings,
     fixtures,
     framework,
     logs,
@@ -33,6 +34,7 @@ _CIRCUMSTANTIAL = 0.9
 Rule = Callable[[Record], Iterator[Finding]]
 
 _RULES: tuple[Rule, ...] = (
+    *crossings.RULES,
     *loops.RULES,
     *connections.RULES,
     *sessions.RULES,
