@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
-from pytest_savepoint.evidence import Fact, Recorder
-from pytest_savepoint.loops.frames import Caller, walk
+from pytest_savepoint.evidence import Recorder
+from pytest_savepoint.loops.frames import Caller
+from pytest_savepoint.loops.other_thread import OtherThread, Place, site_at
 from pytest_savepoint.loops.patches import Patches, harmless
 
 __all__ = ["Blocking"]
 
 _EVERY = 0.04
 _WORTH_NOTING = 0.1
+_MOST_PLACES = 8
 
 
 class Blocking:
@@ -27,8 +28,8 @@ class Blocking:
         self._caller = caller
         self._turns = 0
         self._turning = False
-        self._main = threading.main_thread().ident
-        self._held: list[Fact] | None = None
+        self._main = OtherThread(threading.main_thread().ident or 0)
+        self._held: list[Place] | None = None
         self._since = 0.0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -42,6 +43,7 @@ class Blocking:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
+        self._main.close()
 
     def _watch_turns(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def _run_once(loop: Any) -> None:
@@ -61,11 +63,11 @@ class Blocking:
                 self.settle()
                 turns = self._turns
                 continue
-            sites = self._inside_callback()
-            if sites:
+            places = self._inside_callback()
+            if places:
                 # A turn may begin with waiting for events, so only what was seen counts.
                 self._since = self._since if self._held else time.monotonic()
-                self._held = sites
+                self._held = places
 
     def settle(self) -> None:
         """Note what has held the loop until now; a failing test asks, since it may be over before the next look."""
@@ -74,15 +76,15 @@ class Blocking:
             self._note(held, time.monotonic() - self._since)
 
     @harmless
-    def _inside_callback(self) -> list[Fact] | None:
+    def _inside_callback(self) -> list[Place] | None:
         """The caller's lines when the main thread runs a callback of a loop, and does not wait for events."""
-        frame = sys._current_frames().get(self._main or 0)  # noqa: SLF001 # the documented way to see another thread
-        running = any(
-            each.f_code.co_name == "_run" and each.f_code.co_filename.endswith("events.py") for each in walk(frame)
-        )
-        return self._caller.stack(frame) if running else None
+        places = self._main.places()
+        if not any(each.function == "_run" and each.filename.endswith("events.py") for each in places):
+            return None
+        return [each for each in places if self._caller.owns(each.filename)][:_MOST_PLACES]
 
     @harmless
-    def _note(self, sites: list[Fact], seconds: float) -> None:
+    def _note(self, places: list[Place], seconds: float) -> None:
         if seconds >= _WORTH_NOTING:
+            sites = [site_at(each, self._caller.path(each.filename)) for each in places]
             self._recorder.note("held", seconds=round(seconds, 3), sites=sites)

@@ -7,7 +7,6 @@ import heapq
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
 
 from pytest_savepoint.evidence import Fact, Recorder
 from pytest_savepoint.loops.allocations import Allocations
@@ -39,7 +38,6 @@ class Growth:
         self._file: int | None = None
         self._first: tuple[int, int, int, int] | None = None
         self._last = (0, 0, 0, 0)
-        self._cycles = 0  # objects that only the collector could free, so far
         self._peak = 0
         self._allocations: Allocations | None = None
         self._grown: list[tuple[int, int, str, int, int, int]] = []  # bytes, number, test, tasks, connections, cycles
@@ -48,19 +46,12 @@ class Growth:
     def start(self) -> None:
         if os.path.exists("/proc/self/statm"):  # noqa: PTH110 # Linux; elsewhere only tasks and connections count
             self._file = os.open("/proc/self/statm", os.O_RDONLY)
-        gc.callbacks.append(self._collected)
-
-    def _collected(self, phase: str, info: dict[str, Any]) -> None:
-        if phase == "stop":
-            self._cycles += info["collected"]
 
     def trace(self, caller: Caller) -> None:
         """Trace allocations from now on."""
         self._allocations = Allocations(caller)
 
     def stop(self) -> None:
-        if self._collected in gc.callbacks:
-            gc.callbacks.remove(self._collected)
         if self._allocations is not None:
             self._allocations.stop()
         if self._file is not None:
@@ -71,7 +62,7 @@ class Growth:
     def look(self, test: str) -> None:
         """A test is over."""
         resident = self._resident() if self._has_risen() else self._last[0]
-        now = resident, self._tasks(), self._connections(), self._cycles
+        now = resident, self._tasks(), self._connections(), _freed_from_cycles()
         last, self._last = self._last, now
         held = now[0] - last[0] < _WORTH_NOTING and now[1] <= last[1] and now[2] <= last[2]
         if held and now[3] - last[3] < _CYCLES_WORTH_NOTING:
@@ -115,3 +106,12 @@ class Growth:
             tests=tests,
             allocated=self._allocations.grown() if self._allocations is not None else [],
         )
+
+
+def _freed_from_cycles() -> int:
+    """How many objects only the garbage collector could free so far.
+
+    A callback of the collector would run in the middle of whatever allocates, and let other threads run there, too; what
+    builds a syntax tree in Python 3.11 fails for it.
+    """
+    return sum(generation["collected"] for generation in gc.get_stats())
