@@ -28,7 +28,7 @@ async def test_is_stuck():
 @pytest.mark.e2e
 def test_stuck_test_fails_with_the_places_where_its_task_and_its_thread_stand_and_the_others_are_reported(observer):
     observer.write(test_it=STUCK)
-    done = observer.call("run", "--stall-timeout", "8s", "--", "-p", "no:randomly")
+    done = observer.call("run", "--stall-timeout", "8s", "--rerun-budget", "0", "--", "-p", "no:randomly")
     assert (done.returncode, observer.report["result"]) == (1, "tests-failed"), done.stdout
     assert observer.outcomes == {"test_passes": "passed", "test_is_stuck": "failed"}
     (error,) = observer.report["tests"][1]["phase_errors"]
