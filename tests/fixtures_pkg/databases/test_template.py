@@ -91,6 +91,7 @@ async def test_proof_leaves_no_database_behind(open_schema, ask) -> None:
     assert [name for name in names if run.id in name] == []
 
 
+@pytest.mark.e2e
 @every_version
 async def test_stored_template_is_restored_on_a_server_that_has_none_and_proved_when_asked(
     open_schema, times_built, forget, ask

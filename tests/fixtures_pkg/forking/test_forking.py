@@ -14,6 +14,9 @@ import pytest
 from pytest_savepoint.forking import workers
 from pytest_savepoint.forking.workers import ForkedWorkers
 
+# Each of them starts several processes.
+pytestmark = pytest.mark.e2e
+
 Start = Callable[..., "execnet.Gateway"]
 # Only a Python that execnet has started has it among its arguments.
 WAY = "import sys; channel.send('started' if '-c' in sys.orig_argv else 'forked')"

@@ -32,9 +32,8 @@ def run_on_sqlite(run_suite, tmp_path):
     return run
 
 
-@pytest.mark.parametrize(
-    "way", [way if way == "a loop per test" else pytest.param(way, marks=pytest.mark.e2e) for way in WAYS]
-)
+@pytest.mark.e2e
+@pytest.mark.parametrize("way", WAYS)
 def test_laws_hold_without_any_server(way, run_on_sqlite, tmp_path):
     result = run_on_sqlite("sqlite", *WAYS[way])
     passed = LAWS - 2 if way == "real commits" else LAWS

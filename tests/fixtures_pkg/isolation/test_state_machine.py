@@ -250,7 +250,7 @@ class Laboratory:
         self.loop.close()
 
 
-@pytest.fixture(scope="module", params=["asyncpg", "psycopg"])
+@pytest.fixture(scope="module", params=["asyncpg", pytest.param("psycopg", marks=pytest.mark.e2e)])
 def laboratory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
     project = tmp_path_factory.mktemp("project")
     flags = {"schema": "command", "migrate_command": f"{sys.executable} {BUILD}"}

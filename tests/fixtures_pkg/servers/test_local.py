@@ -69,6 +69,7 @@ async def test_tcp_login_needs_the_password(make_settings, cache) -> None:
     server.stop()
 
 
+@pytest.mark.e2e
 async def test_server_is_tuned_for_tests_and_every_setting_can_be_overridden(make_settings, cache) -> None:
     server = start_server(make_settings(postgres_settings="work_mem=7MB,synchronous_commit=on"), cache=cache)
     shown = await ask(
@@ -99,6 +100,7 @@ async def test_two_runs_share_one_server_and_the_last_to_leave_stops_it(make_set
     assert await is_gone(second)
 
 
+@pytest.mark.e2e
 async def test_caches_and_tunings_have_servers_of_their_own(make_settings, cache, tmp_path) -> None:
     servers = [
         start_server(make_settings(), cache=cache),

@@ -175,6 +175,7 @@ def test_one_right_comment_or_none(server, tmp_path, situation, origin):
 COMMENTING = [origin for origin in ORIGINS if origin.comments]
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("origin", COMMENTING, ids=lambda origin: origin.name)
 def test_fault_at_any_request_leaves_one_right_comment(unchecked, tmp_path, origin, fault):

@@ -24,6 +24,7 @@ def nobody_reaps() -> Iterator[None]:
     assert prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0) == 0
 
 
+@pytest.mark.e2e
 def test_clean_up_does_not_wait_for_a_dead_process_that_nobody_reaps(tool, nobody_reaps, tmp_path):
     tool.environ["SAVEPOINT_STATE"] = str(tmp_path / "state")
     done = tool.call("provision")
