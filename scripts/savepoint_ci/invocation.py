@@ -44,6 +44,11 @@ class Invocation:
     """The form in which `report` prints the last report; empty makes a new one."""
 
     @property
+    def environ_without_token(self) -> dict[str, str]:
+        """The variables for whatever runs the caller's code, or beside it."""
+        return {name: text for name, text in self.environ.items() if name != "SAVEPOINT_GITHUB_TOKEN"}
+
+    @property
     def report_folder(self) -> Path:
         """The folder of report.json and its renderings; made when it is not there, and kept out of version control."""
         folder = self.project / str(self.settings.report)

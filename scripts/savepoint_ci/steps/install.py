@@ -163,8 +163,7 @@ def _activated(invocation: Invocation, python: Path, contents: Contents) -> dict
     active = {"VIRTUAL_ENV": str(contents.prefix), "PDM_IGNORE_SAVED_PYTHON": "1"}
     if contents.virtual:
         active["UV_PROJECT_ENVIRONMENT"] = str(contents.prefix)
-    withheld = ("SAVEPOINT_GITHUB_TOKEN",)
-    return {name: text for name, text in invocation.environ.items() if name not in withheld} | {"PATH": path} | active
+    return invocation.environ_without_token | {"PATH": path} | active
 
 
 def _refuse_incomplete(invocation: Invocation, python: Path) -> None:

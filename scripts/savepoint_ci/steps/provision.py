@@ -59,15 +59,13 @@ def provision_in_background(invocation: Invocation) -> None:
     invocation.state.forget(Provisioned)
     invocation.state.forget(Failed)
     variables = invocation.settings.environment() | {"SAVEPOINT_STATE": str(invocation.state.folder)}
-    # It lives beside the tests, which could read its environment.
-    environ = {name: text for name, text in invocation.environ.items() if name != "SAVEPOINT_GITHUB_TOKEN"}
     if job := _job(invocation):
         variables["SAVEPOINT_JOB"] = str(job.pid)
     with _log(invocation).open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(LAUNCHER), "provision", "--hold"],
             cwd=invocation.project,
-            env={**environ, **variables},
+            env=invocation.environ_without_token | variables,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

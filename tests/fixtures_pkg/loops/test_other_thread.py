@@ -1,4 +1,4 @@
-"""Another thread's place is told while it runs, and it runs on."""
+"""Where another thread is, is told by names and lines."""
 
 from __future__ import annotations
 

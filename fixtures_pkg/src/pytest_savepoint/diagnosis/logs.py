@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from pytest_savepoint.diagnosis.finding import Finding, finding
-from pytest_savepoint.diagnosis.record import Record, asserted, at_site, line_with, place
+from pytest_savepoint.diagnosis.record import Fact, Record, asserted, at_site, line_with, place
 
 __all__ = ["RULES"]
 
@@ -23,16 +23,8 @@ def _logging_disabled(record: Record) -> Iterator[Finding]:
             silenced = sorted(set(fact["loggers"]) & set(failure["reached"]["loggers"]))
             if not silenced:
                 continue
-            yield finding(
-                "state.logging_disabled",
-                tests=[failure["test"]],
-                culprit=at_site(fact["site"]),
-                explanation=f"{place(fact['site'])} configures logging and disables every logger that exists "
-                f"({', '.join(silenced[:3])} among them). {failure['test']} looks at captured logs after that and sees none.",
-                fix="Pass disable_existing_loggers=False to fileConfig() or dictConfig().",
-                confidence=0.93,
-                evidence=[f"{len(fact['loggers'])} loggers disabled in {fact['test'] or 'an import'}"],
-            )
+            seen = f"{failure['test']} looks at captured logs of {', '.join(silenced[:3])} after that and sees none."
+            yield _configured(fact, [failure["test"]], seen, confidence=0.93)
             break
 
 
@@ -77,16 +69,20 @@ def _logging_latent(record: Record) -> Iterator[Finding]:
         fact = latent["leak"]
         if fact["kind"] != "logging_disabled" or fact["site"] is None:
             continue
-        yield finding(
-            "state.logging_disabled",
-            tests=latent["tests"],
-            culprit=at_site(fact["site"]),
-            explanation=f"{place(fact['site'])} configures logging and disables every logger that exists. Tests that look at "
-            "captured logs see none when they come after it.",
-            fix="Pass disable_existing_loggers=False to fileConfig() or dictConfig().",
-            confidence=0.75,
-            evidence=[f"{len(fact['loggers'])} loggers disabled in {fact['test'] or 'an import'}"],
-        )
+        seen = "Tests that look at captured logs see none when they come after it."
+        yield _configured(fact, latent["tests"], seen, confidence=0.75)
+
+
+def _configured(fact: Fact, tests: list[str], seen: str, *, confidence: float) -> Finding:
+    return finding(
+        "state.logging_disabled",
+        tests=tests,
+        culprit=at_site(fact["site"]),
+        explanation=f"{place(fact['site'])} configures logging and disables every logger that exists. {seen}",
+        fix="Pass disable_existing_loggers=False to fileConfig() or dictConfig().",
+        confidence=confidence,
+        evidence=[f"{len(fact['loggers'])} loggers disabled in {fact['test'] or 'an import'}"],
+    )
 
 
 RULES: tuple[Callable[[Record], Iterator[Finding]], ...] = (_logging_disabled, _logging_level, _logging_latent)

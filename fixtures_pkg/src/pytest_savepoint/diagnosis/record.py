@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 import re
-import textwrap
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pytest_savepoint.diagnosis.finding import Culprit
+from pytest_savepoint.syntax import nodes_of
 
 __all__ = [
     "Fact",
@@ -20,7 +20,6 @@ __all__ = [
     "innermost",
     "is_of_other_test",
     "line_with",
-    "nodes_of",
     "overturned",
     "place",
     "raised",
@@ -100,16 +99,6 @@ def line_with(function: Fact, pattern: str) -> int | None:
         if re.search(pattern, text):
             return int(function["line"]) + offset
     return None
-
-
-def nodes_of(function: Fact) -> list[ast.AST]:
-    """All of a function's source as a syntax tree, with line numbers of the file; nothing when it was cut short."""
-    try:
-        tree = ast.parse(textwrap.dedent("\n".join(function["source"])))
-    except SyntaxError:
-        return []
-    ast.increment_lineno(tree, function["line"] - 1)
-    return list(ast.walk(tree))
 
 
 def enclosing(function: Fact | None, line: int, kind: type[ast.AST] | tuple[type[ast.AST], ...]) -> ast.AST | None:

@@ -15,12 +15,12 @@ from pytest_savepoint.diagnosis.record import (
     enclosing,
     innermost,
     line_with,
-    nodes_of,
     place,
     tables_of,
     transactions,
     written,
 )
+from pytest_savepoint.syntax import nodes_of
 
 __all__ = ["RULES"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import dis
 import inspect
-import textwrap
 import types
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
@@ -13,6 +12,7 @@ from typing import Any
 
 from pytest_savepoint.evidence import Fact
 from pytest_savepoint.loops.frames import Caller, code_of
+from pytest_savepoint.syntax import nodes_of
 
 __all__ = ["endpoint_in", "lifespan_in", "unseen_by_middleware"]
 
@@ -28,18 +28,14 @@ def lifespan_in(frames: Iterable[Any], caller: Caller) -> Fact | None:
                     stores = {
                         i.argval for i in dis.get_instructions(code) if i.opname in ("STORE_ATTR", "STORE_GLOBAL")
                     }
-                    stores |= _yielded(caller.function(code)["source"])
+                    stores |= _yielded(caller.function(code))
                     return {**caller.function(code), "stores": sorted(stores), "unset": sorted(_unset(context, code))}
     return None
 
 
-def _yielded(source: list[str]) -> set[str]:
+def _yielded(lifespan: Fact) -> set[str]:
     """The keys of the state that a lifespan yields for its requests."""
-    try:
-        tree = ast.parse(textwrap.dedent("\n".join(source)))
-    except SyntaxError:
-        return set()
-    states = [node.value for node in ast.walk(tree) if isinstance(node, ast.Yield) and isinstance(node.value, ast.Dict)]
+    states = [node.value for node in nodes_of(lifespan) if isinstance(node, ast.Yield) and isinstance(node.value, ast.Dict)]
     return {
         key.value
         for state in states
@@ -125,12 +121,9 @@ def unseen_by_middleware(functions: list[Any], applications: list[Any], caller: 
 
 def _read_after_endpoint(dispatch: Any, caller: Caller) -> Iterator[tuple[ContextVar[Any], int]]:
     function = caller.function(inspect.unwrap(dispatch).__code__, limit=400)
-    tree = ast.parse(textwrap.dedent("\n".join(function["source"])))
-    ast.increment_lineno(tree, function["line"] - 1)
-    answered = [
-        node.lineno for node in ast.walk(tree) if isinstance(node, ast.Await) and isinstance(node.value, ast.Call)
-    ]
-    for node in ast.walk(tree):
+    nodes = nodes_of(function)
+    answered = [node.lineno for node in nodes if isinstance(node, ast.Await) and isinstance(node.value, ast.Call)]
+    for node in nodes:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get":
             variable = _variable(dispatch, node.func.value)
             if variable is not None and answered and node.lineno > min(answered):
@@ -138,14 +131,10 @@ def _read_after_endpoint(dispatch: Any, caller: Caller) -> Iterator[tuple[Contex
 
 
 def _sets(function: Any, variable: ContextVar[Any], caller: Caller) -> bool:
-    source = "\n".join(caller.function(inspect.unwrap(function).__code__)["source"])
-    try:
-        tree = ast.parse(textwrap.dedent(source))
-    except SyntaxError:
-        return False
+    nodes = nodes_of(caller.function(inspect.unwrap(function).__code__))
     return any(
         isinstance(node, ast.Attribute) and node.attr == "set" and _variable(function, node.value) is variable
-        for node in ast.walk(tree)
+        for node in nodes
     )
 
 

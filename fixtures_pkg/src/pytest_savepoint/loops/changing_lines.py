@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
-import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from pytest_savepoint.evidence import Fact
 from pytest_savepoint.loops.frames import Caller, code_of, site_of
+from pytest_savepoint.syntax import nodes_of
 
 __all__ = ["line_that_changes"]
 
@@ -39,18 +39,10 @@ def line_that_changes(what: str, name: str, functions: Iterable[Any], caller: Ca
         code = code_of(function)
         if code is None or not caller.owns(code.co_filename):
             continue
-        for node in _nodes(caller.function(code)):
+        for node in nodes_of(caller.function(code)):
             if _calls(node, _ROOT_LOGGER) if what == "handlers" else _changes(node, attribute):
-                line = code.co_firstlineno + getattr(node, "lineno", 1) - 1
-                return site_of(code, line, caller.path(code.co_filename))
+                return site_of(code, getattr(node, "lineno", code.co_firstlineno), caller.path(code.co_filename))
     return None
-
-
-def _nodes(function: Fact) -> Iterator[ast.AST]:
-    try:
-        return ast.walk(ast.parse(textwrap.dedent("\n".join(function["source"]))))
-    except SyntaxError:  # it was cut short
-        return iter(())
 
 
 def _calls(node: ast.AST, names: set[str]) -> bool:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from pytest_savepoint.evidence import Fact
 
-__all__ = ["Caller", "code_of", "site_of", "source_line", "walk"]
+__all__ = ["PYTESTS_RUNNER", "Caller", "code_of", "site_of", "source_line", "walk"]
 
 _OURS = str(Path(__file__).resolve().parent.parent) + os.sep
 _LIBRARIES = tuple(
@@ -26,7 +26,7 @@ _LIBRARIES = tuple(
         if sysconfig.get_path(name)
     }
 )
-_PYTESTS_RUNNER = os.path.join("_pytest", "runner.py")  # noqa: PTH118 # compared with names as the interpreter has them
+PYTESTS_RUNNER = os.path.join("_pytest", "runner.py")  # noqa: PTH118 # compared with names as the interpreter has them
 # Where a loop calls what waits for its turn: a step of a task, or a callback.
 _RUNS_CALLBACKS = asyncio.events.Handle._run.__code__  # noqa: SLF001
 # Where a greenlet keeps what was seen of those who wait for it, and how much.
@@ -89,7 +89,7 @@ def _is_as_deep(depths: list[int]) -> bool:
 
 def _calls_for_pytest(code: CodeType) -> bool:
     """Whether this is where pytest calls a test, a fixture or a module's import."""
-    return code.co_name == "from_call" and code.co_filename.endswith(_PYTESTS_RUNNER)
+    return code.co_name == "from_call" and code.co_filename.endswith(PYTESTS_RUNNER)
 
 
 class Caller:
@@ -121,7 +121,7 @@ class Caller:
         except KeyError:
             owned = self._decide(filename)
             # A walk passes over the files with False without another look, and has to notice where others begin.
-            self._known[filename] = None if filename.endswith((_PYTESTS_RUNNER, _RUNS_CALLBACKS.co_filename)) else owned
+            self._known[filename] = None if filename.endswith((PYTESTS_RUNNER, _RUNS_CALLBACKS.co_filename)) else owned
             return owned
 
     def _decide(self, filename: str) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-import textwrap
 from typing import Any
 
 from pytest_savepoint.evidence import Fact, Recorder
@@ -12,6 +11,7 @@ from pytest_savepoint.loops.frames import Caller
 from pytest_savepoint.loops.history import History
 from pytest_savepoint.loops.patches import harmless
 from pytest_savepoint.loops.tasks import current_task, suspended
+from pytest_savepoint.syntax import nodes_of
 
 __all__ = ["LateWrites"]
 
@@ -33,7 +33,7 @@ class LateWrites:
 
     def _is_in_a_loop(self, task: Any) -> bool:
         own = (each for each in suspended(task) if self._caller.owns(each.f_code.co_filename))
-        return any(_loops("\n".join(self._caller.function(each.f_code)["source"])) for each in own)
+        return any(_loops(self._caller.function(each.f_code)) for each in own)
 
     def end(self, test: str) -> None:
         """A test is over, with its teardown."""
@@ -50,9 +50,7 @@ class LateWrites:
                 self._recorder.note("late_write", made=statement["made"], table=table, sql=statement["sql"][:200])
 
 
-def _loops(source: str) -> bool:
-    try:
-        nodes = ast.walk(ast.parse(textwrap.dedent(source)))
-    except SyntaxError:  # it was cut short
-        return True
-    return any(isinstance(node, ast.While | ast.AsyncFor) for node in nodes)
+def _loops(function: Fact) -> bool:
+    nodes = nodes_of(function)
+    # One that is too long to be read whole may.
+    return not nodes or any(isinstance(node, ast.While | ast.AsyncFor) for node in nodes)

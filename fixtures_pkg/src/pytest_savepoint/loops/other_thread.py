@@ -11,10 +11,10 @@ import linecache
 import re
 import tempfile
 from itertools import takewhile
-from pathlib import Path
 from typing import NamedTuple
 
 from pytest_savepoint.evidence import Fact
+from pytest_savepoint.loops.frames import PYTESTS_RUNNER
 
 __all__ = ["OtherThread", "Place", "site_at"]
 
@@ -65,7 +65,7 @@ def _plain(text: str) -> str:
 
 
 def _calls_for_pytest(place: Place) -> bool:
-    return place.function == "from_call" and Path(place.filename).parts[-2:] == ("_pytest", "runner.py")
+    return place.function == "from_call" and place.filename.endswith(PYTESTS_RUNNER)
 
 
 def site_at(place: Place, path: str) -> Fact:
