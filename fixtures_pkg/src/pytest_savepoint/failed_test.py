@@ -44,6 +44,7 @@ class FailedTest:
 
     def fixture_known(self, name: str, fixture: Fact) -> None:
         """A fixture of the caller is set up."""
+        self._fixtures.pop(name, None)  # so that their order is that of their latest set-ups
         self._fixtures[name] = fixture
 
     def fixture_gave_up(self, fixture: Fact | None, function: Any) -> None:
@@ -80,6 +81,7 @@ class FailedTest:
             missing_fixture=self._missing_fixture(error, function),
             # pytest forgets what a fixture gave when that is over.
             finished=[name for name in values if name in definitions and definitions[name][-1].cached_result is None],
+            set_up=[name for name in self._fixtures if name in values],
             fixtures={name: self._fixture_value(item, name, value) for name, value in values.items()},
             loop_marker=self._marker(item, "asyncio", _GIVES_LOOP_SCOPE),
             anyio_marker=self._marker(item, "anyio", _GIVES_TO_ANYIO),

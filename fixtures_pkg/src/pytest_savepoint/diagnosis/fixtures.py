@@ -103,6 +103,9 @@ def _teardown_order(record: Record) -> Iterator[Finding]:
                 continue
             if name in _requests(failure, user) or line_with(owner, _CLOSES) is None:
                 continue
+            # At the end of a scope pytest reports after everything is torn down; what was set up first went last.
+            if failure["set_up"].index(name) < failure["set_up"].index(user["name"]):
+                continue
             yield finding(
                 "fixture.teardown_order",
                 tests=[failure["test"]],

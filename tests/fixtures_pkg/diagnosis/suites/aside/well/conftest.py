@@ -1,6 +1,7 @@
 import pytest
 from fastapi.testclient import TestClient
-from theatre import Stage, app
+from sqlalchemy import text
+from theatre import Stage, app, engine
 
 pytest_plugins = ["house"]
 
@@ -14,3 +15,10 @@ def browser():
 @pytest.fixture
 def stage():
     return Stage()
+
+
+@pytest.fixture
+async def sold_out():
+    async with engine.connect() as connection:
+        yield
+        await connection.scalar(text("select sum(seat) from night"))

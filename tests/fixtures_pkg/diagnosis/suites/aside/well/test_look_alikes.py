@@ -44,3 +44,8 @@ async def test_begun_twice_by_one_task_fails(connection):
     await asyncio.gather(asyncio.sleep(0), asyncio.sleep(0))
     await connection.execute(text("select 1"))
     await connection.begin()
+
+
+# The last of all, so that what the session's fixture made is gone before pytest reports it.
+async def test_evening_fails(sold_out):
+    pass
