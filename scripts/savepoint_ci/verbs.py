@@ -19,7 +19,7 @@ VERBS = {
     "history": "fetch what the default branch's runs left",
     "plan": "cut the suite into shards of equal time, and print them as JSON for a matrix",
     "test": "run the suite",
-    "suite": "install, migrate and test, where a job has not done it yet",
+    "suite": "install and migrate, where a job has not done it yet, test, and report",
     "doctor": "say what is wrong with a suite by its source alone, and mend what is mechanical",
     "diagnose": "show what was found about the causes of failures",
     "report": "write the report of the last suite",

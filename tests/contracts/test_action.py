@@ -78,7 +78,15 @@ def test_postgres_starts_before_dependencies_install_and_the_verdict_comes_last(
     verbs = [step["run"].split('savepoint" ')[1].split()[0] for step in OURS]
     assert verbs == ["begin", "install", "fingerprint", "migrate", "suite", "report", "comment"]
     assert STEPS[-1]["run"] == 'exit "$EXIT_CODE"'
-    assert STEPS[-1]["env"] == {"EXIT_CODE": "${{ steps.report.outputs.exit-code }}"}
+    assert STEPS[-1]["env"] == {"EXIT_CODE": "${{ steps.suite.outputs.exit-code || steps.report.outputs.exit-code }}"}
+
+
+def test_every_output_of_a_report_is_taken_from_whichever_of_the_two_steps_made_it() -> None:
+    text = (ROOT / "action.yml").read_text()
+    assert re.findall(r"(?<!\|\| )steps\.report\.outputs\.([\w-]+)", text) == []
+    assert {suite == report for suite, report in re.findall(r"steps\.suite\.outputs\.([\w-]+) \|\| steps\.report\.outputs\.([\w-]+)", text)} == {True}
+    report = next(step for step in STEPS if step.get("id") == "report")
+    assert report["if"] == "always() && steps.begin.outcome == 'success' && !steps.suite.outputs.exit-code"
 
 
 def test_the_clean_up_is_registered_before_anything_is_started() -> None:

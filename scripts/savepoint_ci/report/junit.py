@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from xml.sax.saxutils import escape, quoteattr
+from html import escape  # that of xml.sax loads a client of HTTP and TLS
 
 from savepoint_ci.report.model import Report, TestResult
 from savepoint_ci.report.text import clean_block, clean_line
@@ -42,7 +42,7 @@ def _case(test: TestResult) -> str:
         return f"{opened}/>"
     messages = [f"{error.phase}: {clean_line(error.message)}" for error in test.phase_errors]
     message = _attributes(message="; ".join(messages) or test.outcome.replace("_", " "))
-    text = escape("\n\n".join(clean_block(error.text) for error in test.phase_errors if error.text))
+    text = escape("\n\n".join(clean_block(error.text) for error in test.phase_errors if error.text), quote=False)
     return f"{opened}><{kind}{message}>{text}</{kind}></testcase>"
 
 
@@ -53,7 +53,7 @@ def _place(where: str, scope: str) -> str:
 
 
 def _attributes(**texts: str) -> str:
-    return "".join(f" {name}={quoteattr(text)}" for name, text in texts.items())
+    return "".join(f' {name}="{escape(text)}"' for name, text in texts.items())
 
 
 def _split_before_parameters(name: str) -> tuple[str, str, str]:

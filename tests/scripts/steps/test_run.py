@@ -89,8 +89,10 @@ def test_killed_pytest_still_leaves_the_tests_that_ran(observer):
     assert "was ended by signal 9" in done.stdout
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_interrupt_lets_pytest_tear_down_and_ends_with_a_report(observer, tmp_path, stop):
+@pytest.mark.parametrize(("verb", "stop"), [("run", signal.SIGINT), ("suite", signal.SIGTERM)])
+def test_interrupt_lets_pytest_tear_down_and_ends_with_a_report_which_a_job_leaves_to_its_next_step(
+    observer, tmp_path, verb, stop
+):
     pipe, down = tmp_path / "started", tmp_path / "torn-down"
     observer.write(
         test_it=f"""
@@ -109,12 +111,15 @@ def test_waits(resource):
 """
     )
     os.mkfifo(pipe)
-    process = observer.start("run")
+    process = observer.start(verb)
     assert pipe.read_text() == "started"
     process.send_signal(stop)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 130, out
     assert down.exists()
+    if verb == "suite":
+        assert not (observer.project / ".savepoint" / "report.json").exists()
+        observer.call("report")
     assert observer.report["result"] == "interrupted"
     assert observer.outcomes["test_first"] == "passed"
 
