@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -153,10 +154,13 @@ class State:
         self._path(kind).unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Remove everything."""
+        """Remove everything, so that whoever waits for it sees all of it or nothing."""
         import shutil  # noqa: PLC0415 - only the last step needs it
 
-        shutil.rmtree(self.folder, ignore_errors=True)
+        removed = self.folder.with_name(f"{self.folder.name}.removed")
+        with suppress(FileNotFoundError):
+            self.folder.rename(removed)
+        shutil.rmtree(removed, ignore_errors=True)
 
     def _path(self, kind: type[Fact]) -> Path:
         return self.folder / f"{kind.__name__.lower()}.json"

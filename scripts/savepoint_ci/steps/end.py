@@ -8,10 +8,9 @@ from pytest_savepoint.servers.place import kept_servers
 
 from savepoint_ci.invocation import Invocation
 from savepoint_ci.state import Provisioned, Tested
-from savepoint_ci.steps.clean import clean
 from savepoint_ci.steps.provision import let_go
 
-__all__ = ["end"]
+__all__ = ["end", "leave"]
 
 _STOPPED = ("system", "embedded", "sqlite", "")
 """Providers of which nothing lives on when their last user has left; empty where none was needed."""
@@ -24,11 +23,19 @@ def end(invocation: Invocation) -> None:
 
     :raises ServerError: when a server or Docker does not answer.
     """
+    let_go(invocation)
+    if not leave(invocation):
+        from savepoint_ci.steps.clean import clean  # noqa: PLC0415 - slow to load
+
+        clean(replace(invocation, kept=True))
+
+
+def leave(invocation: Invocation) -> bool:
+    """Remove the state of a job that came to its end and has stopped its server; whether nothing else is left."""
     tested, provisioned = invocation.state.load(Tested), invocation.state.load(Provisioned)
     came_to_its_end = tested and tested.pytest_exit is not None and not tested.interrupted
     is_local = provisioned and provisioned.provider in _STOPPED
-    let_go(invocation)
-    if came_to_its_end and is_local and not any(kept_servers(invocation.cache)):
-        invocation.state.remove()
-    else:
-        clean(replace(invocation, kept=True))
+    if not came_to_its_end or not is_local or any(kept_servers(invocation.cache)):
+        return False
+    invocation.state.remove()
+    return True

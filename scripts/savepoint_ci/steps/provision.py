@@ -75,27 +75,32 @@ def provision_in_background(invocation: Invocation) -> None:
 
 
 def provision_and_hold(invocation: Invocation) -> None:
-    """Start the server, and hold it until this process is ended, or the job or its state is gone.
+    """Start the server, and hold it until this process is ended, the job's end rings, or the job or its state is gone.
 
     :raises ServerError: when no server could be started.
     """
-    import threading  # noqa: PLC0415 - the process that holds the server only
-
-    import psutil  # noqa: PLC0415
+    import psutil  # noqa: PLC0415 - the process that holds the server only
     from pytest_savepoint.databases.kept import give_back  # noqa: PLC0415
+
+    from savepoint_ci.bell import Bell  # noqa: PLC0415
+    from savepoint_ci.steps.end import leave  # noqa: PLC0415
 
     runner = invocation.environ.get("SAVEPOINT_JOB")
     job = psutil.Process(int(runner)) if runner else None
     server = start(invocation)
     if server is None:
         return
+    is_over = False
     try:
-        while invocation.state.folder.exists() and (job is None or job.is_running()):
-            threading.Event().wait(HOLDING)
+        bell = Bell(invocation.state.folder)
+        while not is_over and invocation.state.folder.exists() and (job is None or job.is_running()):
+            is_over = bell.rings_within(HOLDING)
     except KeyboardInterrupt:
         pass
     finally:
         give_back(server)
+    if is_over:
+        leave(invocation)
 
 
 def start(invocation: Invocation) -> Server | None:
