@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from _pytest.runner import runtestprotocol
 
+from pytest_savepoint.failed_report import add_words, timed_out
 from pytest_savepoint.isolation import conflicts
 from pytest_savepoint.isolation.ladder import IN_A_LAYER, LEARNED_FILE, Ladder, load_learned, save_learned
-from pytest_savepoint.keeping import add_words, repeat_and_keep, timed_out
+from pytest_savepoint.keeping import repeat_and_keep
 from pytest_savepoint.observer import sent_past_engines
 from pytest_savepoint.worker import Worker
 

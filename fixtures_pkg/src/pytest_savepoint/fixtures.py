@@ -13,20 +13,20 @@ from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from sqlalchemy import URL, Connection, make_url
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
-from sqlalchemy.pool import NullPool
 
 from pytest_savepoint.errors import SettingsError
 from pytest_savepoint.overrides import Override
 from pytest_savepoint.queries import AssertQueries, Queries
-from pytest_savepoint.sessions import Sessions
-from pytest_savepoint.worker import Database, Worker
 
+# SQLAlchemy is imported by the fixtures that need it: a suite without it is spared the half second.
 if TYPE_CHECKING:
     import httpx
+    from sqlalchemy import Connection
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
+    from pytest_savepoint.sessions import Sessions
     from pytest_savepoint.sqlite_worker import SqliteWorker
+    from pytest_savepoint.worker import Database, Worker
 
 __all__ = [
     "app",
@@ -45,7 +45,7 @@ __all__ = [
 
 WORKER = pytest.StashKey["Worker | SqliteWorker"]()
 QUERIES = pytest.StashKey[Queries]()
-_ENGINE = pytest.StashKey[AsyncEngine]()
+_ENGINE = pytest.StashKey["AsyncEngine"]()
 _OVERRIDDEN = pytest.StashKey[bool]()
 
 
@@ -76,7 +76,7 @@ def _own_engine(request: pytest.FixtureRequest) -> AsyncEngine:
     # Not by way of the fixture `database`: another fixture would cost as much as a savepoint.
     database, stash = _worker(request).database, request.config.stash
     if _ENGINE not in stash or stash[_ENGINE].url.database != database.name:
-        stash[_ENGINE] = create_async_engine(_with_driver(database.url))
+        stash[_ENGINE] = _engine_at(database.url)
     return stash[_ENGINE]
 
 
@@ -96,7 +96,11 @@ def fresh_database(request: pytest.FixtureRequest) -> Database:
 @pytest.fixture
 def sessions(fresh_database: Database, request: pytest.FixtureRequest) -> Sessions:
     """Independent sessions on the test's own database, for transactions that meet."""
-    engine = create_async_engine(_with_driver(fresh_database.url), poolclass=NullPool)
+    from sqlalchemy.pool import NullPool
+
+    from pytest_savepoint.sessions import Sessions
+
+    engine = _engine_at(fresh_database.url, poolclass=NullPool)
     return Sessions(engine, timeout=_worker(request).settings.sandbox_timeout)
 
 
@@ -115,7 +119,7 @@ def db_class_session(request: pytest.FixtureRequest) -> Iterator[AsyncSession]:
 def _layer_session(request: pytest.FixtureRequest) -> Iterator[AsyncSession]:
     worker = _worker(request)
     with worker.layer(request.node.nodeid):
-        session = AsyncSession(create_async_engine(_with_driver(worker.database.url)), expire_on_commit=False)
+        session = _session_of(_engine_at(worker.database.url))
         yield session
         _forget(session)
 
@@ -151,9 +155,19 @@ def _abandoned_by(connection: Connection) -> bool:
     return hasattr(driver, "abandon") and bool(driver.abandon())
 
 
-def _with_driver(url: str) -> URL:
+def _engine_at(url: str, **options: Any) -> AsyncEngine:
+    from sqlalchemy import make_url
+    from sqlalchemy.ext.asyncio import create_async_engine
+
     made = make_url(url)
-    return made if "+" in made.drivername else made.set(drivername="postgresql+asyncpg")
+    with_driver = made if "+" in made.drivername else made.set(drivername="postgresql+asyncpg")
+    return create_async_engine(with_driver, **options)
+
+
+def _session_of(engine: AsyncEngine) -> AsyncSession:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    return AsyncSession(engine, expire_on_commit=False)
 
 
 def _engine(request: pytest.FixtureRequest) -> AsyncEngine:
@@ -169,7 +183,7 @@ def _engine(request: pytest.FixtureRequest) -> AsyncEngine:
 @pytest.fixture
 def db_session(request: pytest.FixtureRequest) -> Iterator[AsyncSession]:
     """A session whose commit() and rollback() behave as in production while the test runs."""
-    session = AsyncSession(_engine(request), expire_on_commit=False)
+    session = _session_of(_engine(request))
     yield session
     _forget(session)
 
@@ -223,9 +237,9 @@ def override(request: pytest.FixtureRequest) -> Iterator[Override]:
 @pytest.fixture
 def client(request: pytest.FixtureRequest, app: Any, db_engine: AsyncEngine) -> Iterator[httpx.AsyncClient]:
     """An httpx client that calls the application in this process, with its lifespan run on the test's loop."""
-    import httpx  # noqa: PLC0415 # only suites with an ASGI application have it
+    import httpx
 
-    from pytest_savepoint.client import AppTransport  # noqa: PLC0415 # imports httpx
+    from pytest_savepoint.client import AppTransport
 
     overrides = getattr(app, "dependency_overrides", None)
     before = dict(overrides) if overrides is not None else {}
@@ -252,7 +266,7 @@ def _test_loop_kept_open(request: pytest.FixtureRequest) -> Iterator[None]:
     if "anyio_backend" not in request.fixturenames:
         yield
         return
-    from anyio.pytest_plugin import extract_backend_and_options, get_runner  # noqa: PLC0415 # the suite's own plugin
+    from anyio.pytest_plugin import extract_backend_and_options, get_runner
 
     with get_runner(*extract_backend_and_options(request.getfixturevalue("anyio_backend"))):
         yield
@@ -260,7 +274,7 @@ def _test_loop_kept_open(request: pytest.FixtureRequest) -> Iterator[None]:
 
 def _session_dependency(engine: AsyncEngine) -> Any:
     async def get_db() -> AsyncIterator[AsyncSession]:
-        async with AsyncSession(engine, expire_on_commit=False) as session:
+        async with _session_of(engine) as session:
             yield session
 
     return get_db

@@ -7,24 +7,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 import pytest
-from _pytest._code.code import ExceptionRepr
 from _pytest.runner import runtestprotocol
 
 from pytest_savepoint.cache import cache_directory
 from pytest_savepoint.databases.kept import KeptDatabase
+from pytest_savepoint.failed_report import KEPT, add_words, timed_out
 from pytest_savepoint.worker import Worker
 
-__all__ = ["KEPT", "add_words", "repeat_and_keep", "timed_out"]
-
-KEPT = "savepoint_kept"
-"""The attribute of a report that describes the database in which its test was repeated."""
-
-_TIMED_OUT = " from pytest-timeout."
-
-
-def timed_out(reports: Sequence[pytest.TestReport]) -> bool:
-    """A test's timer has run out, and a repetition that hangs too would never end."""
-    return any(report.failed and _TIMED_OUT in report.longreprtext for report in reports)
+__all__ = ["repeat_and_keep"]
 
 
 def repeat_and_keep(
@@ -53,12 +43,3 @@ def _show(failed: pytest.TestReport, kept: KeptDatabase, *, passed: bool) -> Non
     became = "It passed there: the isolation, or chance, has a part in its failure." if passed else "It failed there, too."
     text = f"The test was repeated in {kept.url}. {became}\n{kept.command}"
     add_words(failed, "savepoint: kept database", text)
-
-
-def add_words(failed: pytest.TestReport, title: str, text: str) -> None:
-    """Say something about a failure under it."""
-    if isinstance(failed.longrepr, ExceptionRepr):
-        # Beside the traceback, so that it is seen whatever of the output is shown.
-        failed.longrepr.addsection(title, text)
-    else:
-        failed.sections.append((title, text))

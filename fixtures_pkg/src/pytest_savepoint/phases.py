@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_savepoint.evidence import EvidenceFile, Fact
-from pytest_savepoint.keeping import KEPT
+from pytest_savepoint.failed_report import KEPT
 
 __all__ = ["Phases", "worker_of"]
 

@@ -13,31 +13,25 @@ import inspect
 import os
 import sys
 from collections.abc import Generator
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 from pytest_savepoint import fixtures
-from pytest_savepoint.climbing import Climber, Learner
-from pytest_savepoint.databases.run import DatabaseRun
-from pytest_savepoint.databases.spare import CloneSource
-from pytest_savepoint.databases.template import Template
 from pytest_savepoint.errors import SavepointError
 from pytest_savepoint.fixtures import QUERIES, WORKER
-from pytest_savepoint.isolation.ladder import Ladder, load_learned
-from pytest_savepoint.isolator import Isolator
 from pytest_savepoint.observer import observe, start_watching
 from pytest_savepoint.options import add_options, read_options
 from pytest_savepoint.queries import Queries
 from pytest_savepoint.selection import select_tests
 from pytest_savepoint.settings import Settings
 from pytest_savepoint.silence_marker import DECLARED
-from pytest_savepoint.worker import Database, Worker, announce, assigned_database, set_database_urls
+
+if TYPE_CHECKING:
+    from pytest_savepoint.isolated_run import IsolatedRun
 
 _SETTINGS = pytest.StashKey[Settings]()
-_RUN = pytest.StashKey[DatabaseRun]()
-_SQLITE = pytest.StashKey[Template]()
-_ONLY_WORKER = "main"
+_RUN: pytest.StashKey[IsolatedRun] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -69,7 +63,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
         if settings.isolation != "none" and settings.migration_tests:
             _add_migration_tests(early_config, settings)
         if settings.isolation != "none" and not options.collectonly:
-            _prepare(early_config, settings)
+            _isolate(early_config, settings)
             if "redis" in settings.services:
                 _add_redis(early_config, settings)
     except SavepointError as error:
@@ -87,6 +81,12 @@ def _read_settings(config: pytest.Config) -> Settings:
 
 
 # What a suite has to ask for is imported when it does.
+def _isolate(config: pytest.Config, settings: Settings) -> None:
+    from pytest_savepoint import isolated_run  # noqa: PLC0415
+
+    config.stash[_RUN] = isolated_run.IsolatedRun(config, settings)
+
+
 def _add_migration_tests(config: pytest.Config, settings: Settings) -> None:
     from pytest_savepoint.migrations.tests import MigrationTests  # noqa: PLC0415
 
@@ -98,6 +98,9 @@ def _fork_workers(config: pytest.Config) -> None:
 
     settings = _read_settings(config)
     if settings.isolation != "none" and settings.worker_start == "auto" and can_fork():
+        # Every worker needs it, so what is forked has it already.
+        from pytest_savepoint import isolated_run  # noqa: PLC0415, F401
+
         measured = [str(name) for name in getattr(config.known_args_namespace, "cov_source", None) or ()]
         # Where it cannot be had, xdist starts the workers as it always does.
         with contextlib.suppress(OSError):
@@ -116,54 +119,6 @@ def _refuse_outgoing_calls(config: pytest.Config, settings: Settings) -> None:
 
     own = known_hosts((*settings.database_url_env, URL_VARIABLE))
     config.pluginmanager.register(OutgoingCalls(config.rootpath, own), "savepoint-outgoing")
-
-
-def _prepare(config: pytest.Config, settings: Settings) -> None:
-    if settings.provider == "sqlite":
-        _prepare_sqlite(config, settings)
-        return
-    assigned = assigned_database(settings)
-    if assigned is not None:
-        address, database, source = assigned
-    else:
-        run = config.stash[_RUN] = DatabaseRun.open(
-            settings, config.rootpath, python=sys.executable, environ=dict(os.environ)
-        )
-        address, source = run.server.address, _source(run)
-        database = Database.at(address, run.database(_ONLY_WORKER), _ONLY_WORKER, source, settings)
-    set_database_urls(address, database.name, settings.database_url_env)
-    if assigned is None and _starts_workers(config):
-        return
-    if assigned is None:
-        config.stash[_RUN].create_databases([_ONLY_WORKER])
-    config.stash[WORKER] = Worker(address, database, source, settings)
-
-
-def _prepare_sqlite(config: pytest.Config, settings: Settings) -> None:
-    from pytest_savepoint import sqlite_worker  # noqa: PLC0415 # as above
-    from pytest_savepoint.databases import sqlite_template  # noqa: PLC0415 # as above
-
-    file = sqlite_worker.assigned_file()
-    is_assigned = file is not None
-    if file is None:
-        template = config.stash[_SQLITE] = sqlite_template.find_or_build_file(
-            settings, config.rootpath, python=sys.executable, environ=dict(os.environ)
-        )
-        file = sqlite_template.template_file(template, os.environ)
-    sqlite_worker.set_sqlite_urls(settings.database_url_env)
-    if is_assigned or not _starts_workers(config):
-        config.stash[WORKER] = sqlite_worker.SqliteWorker(file, settings)
-    else:
-        sqlite_worker.announce_file(file)
-
-
-def _source(run: DatabaseRun) -> CloneSource:
-    return CloneSource(run.id, run.template.name, run.template.carried)
-
-
-def _starts_workers(config: pytest.Config) -> bool:
-    options = config.known_args_namespace
-    return bool(getattr(options, "numprocesses", None) or getattr(options, "tx", None))
 
 
 def _stop(error: SavepointError) -> NoReturn:
@@ -186,52 +141,26 @@ def pytest_configure(config: pytest.Config) -> None:
     select_tests(config)
     if settings is not None and settings.outgoing_http == "refuse":
         _refuse_outgoing_calls(config, settings)
-    if settings is None or settings.isolation == "none":
-        return
-    if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Learner(config.rootpath, relearn=settings.relearn), "savepoint-learner")
-    if WORKER in config.stash:
-        learned = {} if settings.relearn else load_learned(config.rootpath)
-        ladder = Ladder(settings.isolation, learned, config.stash[WORKER].rungs)
-        climber = Climber(config.stash[WORKER], ladder, keep_failed=settings.keep_failed)
-        config.pluginmanager.register(climber, "savepoint-climber")
-        config.pluginmanager.register(Isolator(config.stash[WORKER], climber), "savepoint-isolator")
+    if _RUN in config.stash:
+        config.stash[_RUN].isolate_tests()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(config: pytest.Config, specs: list[Any]) -> None:
     """Make every worker's database before the first of them starts."""
     if _RUN in config.stash:
-        _create_for_workers(config.stash[_RUN], [spec.id for spec in specs])
+        config.stash[_RUN].create_databases([spec.id for spec in specs])
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Make the database of a worker that replaces a crashed one."""
     if _RUN in node.config.stash:
-        _create_for_workers(node.config.stash[_RUN], [node.gateway.id])
-
-
-def _create_for_workers(run: DatabaseRun, workers: list[str]) -> None:
-    missing = [worker for worker in workers if worker not in run.databases]
-    if missing:
-        run.create_databases(missing)
-        announce(run.server.address, _source(run))
+        node.config.stash[_RUN].create_databases([node.gateway.id])
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    run = config.stash.get(_RUN, None)
-    template = config.stash.get(_SQLITE, None) if run is None else run.template
-    if template is None:
-        return []
-    server = "SQLite in memory" if run is None else f"PostgreSQL {run.server.version} ({run.server.reason})"
-    how = "found" if template.hit else f"{'restored' if template.restored else 'built'} in {template.seconds:.1f} s"
-    warnings = [f"savepoint: {template.warning}"] if template.warning else []
-    return [
-        *warnings,
-        f"savepoint: {server}",
-        f"savepoint: template {template.name} {how} from {template.source}; isolation {config.stash[_SETTINGS].isolation}",
-    ]
+    return config.stash[_RUN].describe() if _RUN in config.stash else []
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -256,13 +185,5 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    worker = config.stash.get(WORKER, None)
-    if worker is not None:
-        worker.close()
-    run = config.stash.get(_RUN, None)
-    if run is not None:
-        try:
-            run.close()
-        except SavepointError as error:
-            # The tests have their verdict by now, which this must not change.
-            sys.stderr.write(f"\nsavepoint: warning: {error}\n")
+    if _RUN in config.stash:
+        config.stash[_RUN].close()

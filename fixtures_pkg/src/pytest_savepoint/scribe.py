@@ -12,7 +12,7 @@ import pytest
 from pytest_savepoint.diagnosis import Finding, diagnose, shown
 from pytest_savepoint.errors import SettingsError
 from pytest_savepoint.evidence import EvidenceFile, Fact
-from pytest_savepoint.keeping import KEPT
+from pytest_savepoint.failed_report import KEPT
 from pytest_savepoint.loops.collections import Collections
 from pytest_savepoint.phases import worker_of
 from pytest_savepoint.silence import read_silences, told_apart

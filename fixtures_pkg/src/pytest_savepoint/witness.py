@@ -10,8 +10,8 @@ import pytest
 
 from pytest_savepoint.diagnosis.lock_waits import told_waits
 from pytest_savepoint.evidence import Fact
+from pytest_savepoint.failed_report import add_words
 from pytest_savepoint.failed_test import FailedTest
-from pytest_savepoint.keeping import add_words
 from pytest_savepoint.latent import note_latent
 from pytest_savepoint.loops.patches import harmless
 from pytest_savepoint.loops.reach import Reach

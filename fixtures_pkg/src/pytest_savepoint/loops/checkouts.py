@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import sys
 import weakref
 from collections.abc import Callable
 from typing import Any, NamedTuple
-
-import asyncpg
-from sqlalchemy import event
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.pool import Pool, QueuePool
 
 from pytest_savepoint.evidence import Fact, Recorder
 from pytest_savepoint.loops.connections import BORN, Connections
@@ -57,27 +53,28 @@ class Checkouts:
         self._tasks = tasks
         self._held: dict[int, _Checkout] = {}  # by id of the pool's record, from checkout to checkin
         self._waiting: dict[int, _Waiting] = {}
-        self._listeners: list[tuple[str, Callable[..., Any]]] = []
 
-    def install(self, patches: Patches) -> None:
+    def watch_sqlalchemy(self, patches: Patches) -> None:
         """Listen on the classes, so that pools made at import, before or later, are seen too."""
+        from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+        from sqlalchemy.pool import Pool, QueuePool
+
         for name, listener in (
             ("checkout", self._checked_out),
             ("checkin", self._given_back),
             ("close", self._given_back),
             ("detach", self._given_back),
         ):
-            event.listen(Pool, name, listener, insert=True)
-            self._listeners.append((name, listener))
-        patches.wrap(QueuePool, "_do_get", self._watch_exhaustion)
-        patches.wrap(asyncpg.pool.Pool, "__init__", self._watch_asyncpg_pools)
-        patches.wrap(asyncpg.pool.Pool, "_acquire", self._watch_acquire)
-        patches.wrap(asyncpg.pool.Pool, "release", self._watch_release)
-        patches.wrap(asyncpg.pool.Pool, "close", self._watch_close)
+            patches.listen(Pool, name, listener, first=True)
+        patches.wrap(QueuePool, "_do_get", functools.partial(self._watch_exhaustion, PoolTimeoutError))
 
-    def uninstall(self) -> None:
-        while self._listeners:
-            event.remove(Pool, *self._listeners.pop())
+    def watch_asyncpg(self, patches: Patches) -> None:
+        from asyncpg.pool import Pool
+
+        patches.wrap(Pool, "__init__", self._watch_asyncpg_pools)
+        patches.wrap(Pool, "_acquire", self._watch_acquire)
+        patches.wrap(Pool, "release", self._watch_release)
+        patches.wrap(Pool, "close", self._watch_close)
 
     def note_waiting(self) -> None:
         """Record who waits for a connection of a pool right now; a test that hangs is ended while it waits."""
@@ -101,12 +98,12 @@ class Checkouts:
     def _given_back(self, _adapter: Any, record: Any) -> None:
         self._held.pop(id(record), None)
 
-    def _watch_exhaustion(self, original: Callable[..., Any]) -> Callable[..., Any]:
+    def _watch_exhaustion(self, timed_out: type[Exception], original: Callable[..., Any]) -> Callable[..., Any]:
         def _do_get(pool: Any) -> Any:
             waiting = self._wait(pool, sys._getframe(1)) if _is_empty(pool) else None  # noqa: SLF001 # who waits
             try:
                 return original(pool)
-            except (PoolTimeoutError, asyncio.CancelledError) as error:
+            except (timed_out, asyncio.CancelledError) as error:
                 self._exhausted(waiting, cancelled=isinstance(error, asyncio.CancelledError))
                 raise
             finally:

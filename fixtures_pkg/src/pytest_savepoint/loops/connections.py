@@ -9,10 +9,6 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-import asyncpg
-from sqlalchemy import Engine, event
-from sqlalchemy.pool import Pool
-
 from pytest_savepoint.evidence import Fact, Recorder
 from pytest_savepoint.loops.frames import Caller, source_line, walk
 from pytest_savepoint.loops.makers import Loops
@@ -40,13 +36,15 @@ class Connections:
         self._backends: dict[int, int] = {}  # by the server's process, the connection that had it last
         # asyncpg's pools take no weak reference; each new one overwrites what had its number before.
         self._pools: dict[int, Fact] = {}
-        self._listeners: list[tuple[Any, str, Callable[..., Any]]] = []
         self._count = 0
         self.when_gone: Callable[[int], None] = lambda _number: None
         """Called with the number of a connection that was closed or collected."""
 
-    def install(self, patches: Patches) -> None:
+    def watch_sqlalchemy(self, patches: Patches) -> None:
         """Listen on the classes, so that engines made at import, before or later, are seen too."""
+        from sqlalchemy import Engine
+        from sqlalchemy.pool import Pool
+
         patches.wrap(Engine, "__init__", self._watch_engines)
         for target, name, listener in (
             (Engine, "do_connect", self._before_connect),
@@ -54,20 +52,17 @@ class Connections:
             (Pool, "close", self._closed),
             (Pool, "detach", self._closed),
         ):
-            # First in line: another listener may answer do_connect and end the round.
-            event.listen(target, name, listener, insert=True)
-            self._listeners.append((target, name, listener))
+            patches.listen(target, name, listener, first=True)
+
+    def watch_asyncpg(self, patches: Patches) -> None:
+        import asyncpg
+
         patches.wrap(asyncpg.connection.Connection, "__init__", self._watch_asyncpg_connections)
         patches.wrap(asyncpg.pool.Pool, "__init__", self._watch_asyncpg_pools)
 
-    def uninstall(self) -> None:
-        while self._listeners:
-            target, name, listener = self._listeners.pop()
-            event.remove(target, name, listener)
-
     def of(self, thing: Any) -> Fact | None:
         """What is known of a driver's connection or pool, of SQLAlchemy's adapter around one, or of an engine."""
-        if isinstance(thing, asyncpg.pool.Pool):
+        if _is_of_asyncpg(thing, "Pool"):
             return self._pools.get(id(thing))
         for candidate in (thing, _attribute(thing, "driver_connection"), _attribute(thing, "dialect")):
             try:
@@ -117,7 +112,7 @@ class Connections:
 
     # -- engines --------------------------------------------------------------------------------------------------
     def _watch_engines(self, original: Callable[..., None]) -> Callable[..., None]:
-        def __init__(engine: Engine, *args: Any, **kwargs: Any) -> None:  # noqa: N807 # stands in for it
+        def __init__(engine: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807 # stands in for it
             original(engine, *args, **kwargs)
             self._remember("engine", engine.dialect, sys._getframe(1))  # noqa: SLF001 # the line that makes it
 
@@ -236,20 +231,20 @@ def _attribute(thing: Any, name: str) -> Any:
 
 def _belongs_to_loop(connection: Any) -> bool:
     """Whether it works on the loop that opened it only: asyncpg's do, but not the sandbox's, which go from loop to loop."""
-    return _is_asyncpg(connection) and not getattr(type(connection), "belongs_to_no_loop", False)
+    return _is_of_asyncpg(connection, "Connection") and not getattr(type(connection), "belongs_to_no_loop", False)
 
 
 def _process(connection: Any) -> int | None:
     """The server's process behind a driver's connection, as the driver was told when it connected."""
     with contextlib.suppress(Exception):  # a driver that is not told, or a connection that is closed already
-        return int(connection.get_server_pid() if _is_asyncpg(connection) else connection.info.backend_pid)
+        return int(connection.get_server_pid() if _is_of_asyncpg(connection, "Connection") else connection.info.backend_pid)
     return None
 
 
 def _arguments(connection: Any) -> dict[str, Any]:
     """How to connect once more as a connection did; nothing for one that is closed or of another driver."""
     with contextlib.suppress(Exception):  # both read what drivers keep to themselves, or what a closed one has no more
-        if _is_asyncpg(connection):
+        if _is_of_asyncpg(connection, "Connection"):
             address, given = connection._addr, connection._params  # noqa: SLF001 # no public way
             host, port = address if isinstance(address, tuple) else address.rsplit("/.s.PGSQL.", 1)
             # Below `require` there is a context, too, which would insist on what is only preferred.
@@ -259,6 +254,7 @@ def _arguments(connection: Any) -> dict[str, Any]:
         return {"host": info.host, "port": info.port, "user": info.user, "password": info.password, "database": info.dbname}
     return {}
 
-
-def _is_asyncpg(connection: Any) -> bool:
-    return isinstance(connection, asyncpg.connection.Connection)
+def _is_of_asyncpg(thing: Any, name: str) -> bool:
+    """Whether something is of one of asyncpg's classes; nothing is where nobody has imported it."""
+    kind = getattr(sys.modules.get("asyncpg"), name, None)
+    return kind is not None and isinstance(thing, kind)

@@ -6,13 +6,12 @@ each of them, which costs more than what is recorded of it.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Engine, event
-from sqlalchemy.engine.default import DefaultDialect
-
+from pytest_savepoint.arrival import when_imported
 from pytest_savepoint.loops.patches import Patches
 
 __all__ = ["After", "Before", "tell_executions"]
@@ -24,6 +23,7 @@ After = Callable[[str, Any, float], object]
 
 _METHODS = ("do_execute", "do_executemany", "do_execute_no_params")
 _patches = Patches()
+_installed = contextlib.ExitStack()
 _before: list[Before] = []
 _after: list[After] = []
 
@@ -31,7 +31,8 @@ _after: list[After] = []
 def tell_executions(*, before: Before | None = None, after: After | None = None) -> Callable[[], None]:
     """Have functions called around each statement of every engine, and give the way back; they must not raise."""
     if not (_before or _after):
-        _install()
+        _installed.callback(_patches.restore)
+        _installed.callback(when_imported("sqlalchemy", _install))
     if before is not None:
         _before.append(before)
     if after is not None:
@@ -43,20 +44,18 @@ def tell_executions(*, before: Before | None = None, after: After | None = None)
         if after is not None:
             _after.remove(after)
         if not (_before or _after):
-            _uninstall()
+            _installed.close()
 
     return stop
 
 
 def _install() -> None:
+    from sqlalchemy import Engine
+    from sqlalchemy.engine.default import DefaultDialect
+
     for name in _METHODS:
         _patches.wrap(DefaultDialect, name, _watch)
-    event.listen(Engine, "do_connect", _see, insert=True)
-
-
-def _uninstall() -> None:
-    event.remove(Engine, "do_connect", _see)
-    _patches.restore()
+    _patches.listen(Engine, "do_connect", _see, first=True)
 
 
 def _see(dialect: Any, _record: Any, _arguments: Any, _parameters: Any) -> None:

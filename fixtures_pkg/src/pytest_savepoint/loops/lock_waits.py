@@ -7,10 +7,7 @@ import threading
 import time
 from typing import Any
 
-import asyncpg
-
 from pytest_savepoint.background import Background
-from pytest_savepoint.databases.session import OwnConnection
 from pytest_savepoint.evidence import Fact, Recorder
 from pytest_savepoint.loops.connections import Connections
 from pytest_savepoint.loops.history import History
@@ -64,6 +61,8 @@ class LockWaits:
 
     @harmless
     def _ask(self) -> None:
+        import asyncpg
+
         test = self._recorder.test
         with Background() as background:
             for arguments, processes in self._connections.servers():
@@ -94,6 +93,10 @@ class LockWaits:
 
 
 async def _waits(arguments: dict[str, Any], processes: list[int]) -> list[Any]:
+    import asyncpg
+
+    from pytest_savepoint.databases.session import OwnConnection
+
     connection = await asyncpg.connect(
         **arguments,
         connection_class=OwnConnection,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
-
-from sqlalchemy import inspect
-from sqlalchemy.exc import NoInspectionAvailable
-from sqlalchemy.orm import InstanceState
-from sqlalchemy.sql.functions import FunctionElement
+from typing import TYPE_CHECKING, Any
 
 from pytest_savepoint.evidence import Fact
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import InstanceState
 
 __all__ = ["loaded_in", "stamped_by_database", "unloaded"]
 
@@ -19,11 +18,8 @@ def unloaded(thing: Any) -> Fact | None:
     """The attributes of an ORM object, or of the first in a list, that need the database; None for anything else."""
     if isinstance(thing, list | tuple) and thing:
         thing = thing[0]
-    try:
-        state = inspect(thing)
-    except NoInspectionAvailable:
-        return None
-    if not isinstance(state, InstanceState):
+    state = _state(thing)
+    if state is None:
         return None
     missing = set(state.unloaded)
     relationships = set(state.mapper.relationships.keys())
@@ -38,10 +34,11 @@ def unloaded(thing: Any) -> Fact | None:
 
 def stamped_by_database(things: Iterable[Any]) -> Iterator[tuple[type, str, Fact]]:
     """The classes of ORM objects, with the attributes that a function of the database fills when their row changes."""
+    functions = sys.modules.get("sqlalchemy.sql.functions")
     for kind in {type(thing): None for thing in things if hasattr(type(thing), "__mapper__")}:
         for name, attribute in kind.__mapper__.column_attrs.items():
             column = attribute.columns[0]
-            if isinstance(getattr(column.onupdate, "arg", None), FunctionElement):
+            if functions and isinstance(getattr(column.onupdate, "arg", None), functions.FunctionElement):
                 yield (
                     kind,
                     name,
@@ -58,8 +55,8 @@ def loaded_in(
     """
     found = []
     for thing in things:
-        state = getattr(type(thing), "__mapper__", None) and inspect(thing, raiseerr=False)
-        if isinstance(state, InstanceState) and state.key is not None:
+        state = _state(thing) if hasattr(type(thing), "__mapper__") else None
+        if state is not None and state.key is not None:
             values = {name: state.dict[name] for name, _ in state.mapper.column_attrs.items() if name in state.dict}
             table = str(getattr(state.mapper.local_table, "name", ""))
             named = [name for name, value in values.items() if any(value is each or value == each for each in compared)]
@@ -71,3 +68,18 @@ def loaded_in(
                 }
             )
     return found
+
+
+def _state(thing: Any) -> InstanceState[Any] | None:
+    """What the ORM knows of one of its objects; nothing is one where nobody has imported it."""
+    if "sqlalchemy.orm" not in sys.modules:
+        return None
+    from sqlalchemy import inspect
+    from sqlalchemy.exc import NoInspectionAvailable
+    from sqlalchemy.orm import InstanceState
+
+    try:
+        state = inspect(thing)
+    except NoInspectionAvailable:
+        return None
+    return state if isinstance(state, InstanceState) else None

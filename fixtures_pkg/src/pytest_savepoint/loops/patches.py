@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -25,10 +26,11 @@ def harmless(observe: Function) -> Function:
 
 
 class Patches:
-    """Replaced attributes of classes and modules, to be restored in one call."""
+    """Replaced attributes of classes and modules, and listeners of SQLAlchemy's, to be taken off in one call."""
 
     def __init__(self) -> None:
         self._replaced: list[tuple[Any, str, Any, Any]] = []
+        self._listeners: list[tuple[Any, str, Callable[..., Any]]] = []
 
     def wrap(self, owner: Any, name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
         """Replace `owner.name` by `make(owner.name)`; a library that has no such attribute is left as it is."""
@@ -47,8 +49,21 @@ class Patches:
             return  # an immutable type, such as one written in C
         self._replaced.append((owner, name, original, wrapper))
 
+    def listen(self, target: Any, name: str, listener: Callable[..., Any], *, first: bool = False) -> None:
+        """Listen to one of SQLAlchemy's events.
+
+        :param first: before all others; one of them may answer and end the round.
+        """
+        from sqlalchemy import event
+
+        event.listen(target, name, listener, insert=first)
+        self._listeners.append((target, name, listener))
+
     def restore(self) -> None:
-        """Put every original back, except where somebody has wrapped ours since."""
+        """Take off what listens and put every original back, except where somebody has wrapped ours since."""
+        while self._listeners:
+            target, name, listener = self._listeners.pop()
+            sys.modules["sqlalchemy.event"].remove(target, name, listener)
         while self._replaced:
             owner, name, original, wrapper = self._replaced.pop()
             if vars(owner).get(name) is wrapper:

@@ -7,15 +7,15 @@ import itertools
 import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
-
-from sqlalchemy import event
-from sqlalchemy.orm import Session
+from typing import TYPE_CHECKING, Any
 
 from pytest_savepoint.evidence import Fact, Recorder
 from pytest_savepoint.loops.frames import Caller, code_of
 from pytest_savepoint.loops.patches import Patches, harmless
 from pytest_savepoint.loops.tasks import Tasks, suspended
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
 
 __all__ = ["Sessions"]
 
@@ -31,12 +31,11 @@ class Sessions:
         self._speaking: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()  # by SQLAlchemy's connection
         self._numbers = itertools.count(1)
 
-    def install(self, patches: Patches) -> None:
-        patches.wrap(Session, "__init__", self._watch)
-        event.listen(Session, "after_begin", self._began)
+    def watch_sqlalchemy(self, patches: Patches) -> None:
+        from sqlalchemy.orm import Session
 
-    def uninstall(self) -> None:
-        event.remove(Session, "after_begin", self._began)
+        patches.wrap(Session, "__init__", self._watch)
+        patches.listen(Session, "after_begin", self._began)
 
     def on(self, connection: Any) -> int | None:
         """The session that has begun a transaction on one of SQLAlchemy's connections."""
@@ -100,7 +99,10 @@ def _sessions_in(frame: Any) -> Iterator[Session]:
 
 
 def _sessions_among(values: Iterable[Any]) -> Iterator[Session]:
+    orm = sys.modules.get("sqlalchemy.orm")
+    if orm is None:
+        return
     for value in values:
         session = getattr(value, "sync_session", value) if type(value).__module__.startswith("sqlalchemy.") else value
-        if isinstance(session, Session):
+        if isinstance(session, orm.Session):
             yield session

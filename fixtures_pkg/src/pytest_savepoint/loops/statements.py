@@ -9,9 +9,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import asyncpg
-from sqlalchemy import Connection, Engine, event
-
 from pytest_savepoint.evidence import Fact, Recorder
 from pytest_savepoint.loops.connections import BORN, Connections
 from pytest_savepoint.loops.executions import tell_executions
@@ -49,32 +46,36 @@ class Statements:
         self._sessions = sessions
         self._keys = keys
         self._history = history
-        self._watches_psycopg = False
 
-    def install(self, patches: Patches) -> None:
+    def install(self) -> None:
         self._stop = tell_executions(before=self._before_execute)
+
+    def uninstall(self) -> None:
+        self._stop()
+
+    def watch_sqlalchemy(self, patches: Patches) -> None:
+        from sqlalchemy import Connection, Engine
+
         for name, verb in (("_begin_impl", "BEGIN"), ("_commit_impl", "COMMIT"), ("_rollback_impl", "ROLLBACK")):
             patches.wrap(Connection, name, functools.partial(self._watch_transactions, verb))
-        event.listen(Engine, "handle_error", self._on_error)
-        patches.wrap(asyncpg.connection.Connection, "execute", self._watch_asyncpg_alone)
-        for name in ("_execute", "_executemany"):
-            patches.wrap(asyncpg.connection.Connection, name, self._watch_asyncpg)
+        patches.listen(Engine, "handle_error", self._on_error)
 
-    def install_late(self, patches: Patches) -> None:
-        """Watch psycopg's own connections from now on, if the suite has imported it."""
-        psycopg = sys.modules.get("psycopg")
-        if self._watches_psycopg or psycopg is None or not hasattr(psycopg, "AsyncCursor"):
-            return
-        self._watches_psycopg = True
+    def watch_asyncpg(self, patches: Patches) -> None:
+        from asyncpg import Connection
+
+        patches.wrap(Connection, "execute", self._watch_asyncpg_alone)
+        for name in ("_execute", "_executemany"):
+            patches.wrap(Connection, name, self._watch_asyncpg)
+
+    def watch_psycopg(self, patches: Patches) -> None:
+        import psycopg
+
         for cursor in (psycopg.Cursor, psycopg.AsyncCursor):
             for name in ("execute", "executemany"):
                 patches.wrap(cursor, name, self._watch_psycopg)
         # Where psycopg sends BEGIN, COMMIT and ROLLBACK, whoever asks for them.
-        patches.wrap(sys.modules["psycopg._connection_base"].BaseConnection, "_exec_command", self._watch_commands)
-
-    def uninstall(self) -> None:
-        event.remove(Engine, "handle_error", self._on_error)
-        self._stop()
+        for kind in psycopg.Connection.__mro__:
+            patches.wrap(kind, "_exec_command", self._watch_commands)
 
     # -- SQLAlchemy -----------------------------------------------------------------------------------------------
     @harmless
@@ -86,14 +87,14 @@ class Statements:
         self._note(number, statement, frame, session=session, parameters=parameters, context=context)
 
     def _watch_transactions(self, verb: str, original: Callable[..., Any]) -> Callable[..., Any]:
-        def turn(connection: Connection, *args: Any) -> Any:
+        def turn(connection: Any, *args: Any) -> Any:
             self._transaction(connection, verb)
             return original(connection, *args)
 
         return turn
 
     @harmless
-    def _transaction(self, connection: Connection, verb: str) -> None:
+    def _transaction(self, connection: Any, verb: str) -> None:
         number = self._number(connection)
         # Who asked for it waits further out: within a flush or an autobegin there is nobody else.
         stack, fixture = self._caller.look_out(sys._getframe(2), _LINES)  # noqa: SLF001

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pytest_savepoint.arrival import when_imported
 from pytest_savepoint.evidence import Fact, Recorder
 from pytest_savepoint.loops.blocking import Blocking
 from pytest_savepoint.loops.caches import Caches
@@ -90,11 +91,8 @@ class Watch:
 
     def start(self) -> None:
         self.loops.install(self._patches)
-        self.connections.install(self._patches)
-        self.checkouts.install(self._patches)
         self.tasks.install(self._patches)
-        self.sessions.install(self._patches)
-        self.statements.install(self._patches)
+        self.statements.install()
         self.logs.install(self._patches)
         self.left.install(self._patches)
         self.deadlines.install(self._patches)
@@ -102,14 +100,39 @@ class Watch:
         self.blocking.install(self._patches)
         self.lock_waits.install()
         self.growth.start()
+        self._libraries = [
+            when_imported("sqlalchemy", self._watch_sqlalchemy),
+            when_imported("sqlalchemy.orm", self._watch_orm),
+            when_imported("asyncpg", self._watch_asyncpg),
+            when_imported("psycopg", self._watch_psycopg),
+        ]
+
+    @harmless
+    def _watch_sqlalchemy(self) -> None:
+        self.connections.watch_sqlalchemy(self._patches)
+        self.checkouts.watch_sqlalchemy(self._patches)
+        self.statements.watch_sqlalchemy(self._patches)
+
+    @harmless
+    def _watch_orm(self) -> None:
+        self.sessions.watch_sqlalchemy(self._patches)
+
+    @harmless
+    def _watch_asyncpg(self) -> None:
+        self.connections.watch_asyncpg(self._patches)
+        self.checkouts.watch_asyncpg(self._patches)
+        self.statements.watch_asyncpg(self._patches)
+
+    @harmless
+    def _watch_psycopg(self) -> None:
+        self.statements.watch_psycopg(self._patches)
 
     def begin_test(self, function: Any) -> None:
-        """A test starts: its state is compared with this, and drivers imported since are watched too.
+        """A test starts: its state is compared with this.
 
         :param function: the test's own, if it has one.
         """
         self.caller.test = code_of(function)
-        self.statements.install_late(self._patches)
         self.state.begin()
         self.tasks.begin()
         self.logs.begin()
@@ -135,14 +158,13 @@ class Watch:
         self.left.end(lambda: self.function(function), reachable)
 
     def stop(self) -> None:
+        for forget in self._libraries:
+            forget()
         self.growth.stop()
         self.unawaited.stop()
         self.blocking.uninstall()
         self.lock_waits.uninstall()
         self.statements.uninstall()
-        self.sessions.uninstall()
-        self.checkouts.uninstall()
-        self.connections.uninstall()
         self._patches.restore()
 
     @harmless
