@@ -5,11 +5,10 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_savepoint.diagnosis import Finding, diagnose, shown
 from pytest_savepoint.errors import SettingsError
 from pytest_savepoint.evidence import EvidenceFile, Fact
 from pytest_savepoint.failed_report import KEPT
@@ -18,6 +17,9 @@ from pytest_savepoint.phases import worker_of
 from pytest_savepoint.silence import read_silences, told_apart
 from pytest_savepoint.silence_marker import marked_silences
 from pytest_savepoint.witness import distributions
+
+if TYPE_CHECKING:
+    from pytest_savepoint.diagnosis import Finding
 
 __all__ = ["HANDED_OVER", "Scribe"]
 
@@ -90,6 +92,8 @@ class Scribe:
     ) -> Generator[None, object, object]:
         self._facts += _repeated(terminalreporter)
         others = yield
+        from pytest_savepoint.diagnosis import diagnose  # noqa: PLC0415 # what no test has to wait for
+
         findings = diagnose(self._facts, on_fault=lambda text: self._write("warning", text=text))
         if findings:
             self._show(terminalreporter, findings)
@@ -103,6 +107,8 @@ class Scribe:
         return others
 
     def _show(self, terminal: pytest.TerminalReporter, findings: list[Finding]) -> None:
+        from pytest_savepoint.diagnosis import shown  # noqa: PLC0415 # as above
+
         silences, texts = marked_silences(self._facts), []
         try:
             silences += read_silences(self._config.rootpath)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import logging
-import logging.config
 import sys
 from collections import deque
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from pytest_savepoint.arrival import when_imported
 from pytest_savepoint.evidence import Fact, Recorder
 from pytest_savepoint.loops.frames import Caller
 from pytest_savepoint.loops.patches import Patches, harmless
@@ -30,10 +31,16 @@ class Logs:
         """The loggers that were disabled in this process, latest last."""
 
     def install(self, patches: Patches) -> None:
-        for name in ("fileConfig", "dictConfig"):
-            patches.wrap(logging.config, name, self._watch_configuration)
+        self._forget = when_imported("logging.config", functools.partial(self._watch_configurations, patches))
         patches.wrap(logging.Logger, "setLevel", self._watch_level)
         patches.wrap(logging, "disable", self._watch_disable)
+
+    def uninstall(self) -> None:
+        self._forget()
+
+    def _watch_configurations(self, patches: Patches) -> None:
+        for name in ("fileConfig", "dictConfig"):
+            patches.wrap(sys.modules["logging.config"], name, self._watch_configuration)
 
     def begin(self) -> None:
         """A test starts."""

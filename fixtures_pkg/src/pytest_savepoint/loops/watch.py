@@ -163,6 +163,7 @@ class Watch:
         self.growth.stop()
         self.unawaited.stop()
         self.blocking.uninstall()
+        self.logs.uninstall()
         self.lock_waits.uninstall()
         self.statements.uninstall()
         self._patches.restore()
