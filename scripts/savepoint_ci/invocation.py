@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytest_savepoint.errors import ExitCode, SavepointError
@@ -11,6 +11,7 @@ from pytest_savepoint.settings import Settings
 
 from savepoint_ci.progress import Display
 from savepoint_ci.state import Failed, State
+from savepoint_ci.suite.callers_coverage import CallersCoverage
 
 __all__ = ["Invocation", "attempt"]
 
@@ -42,6 +43,8 @@ class Invocation:
     """`clean` removes also what is kept of failed tests."""
     form: str = ""
     """The form in which `report` prints the last report; empty makes a new one."""
+    coverage: CallersCoverage = field(default_factory=CallersCoverage, repr=False)
+    """What the steps of one process ask about coverage, they ask the same process of the caller's."""
 
     @property
     def environ_without_token(self) -> dict[str, str]:

@@ -148,10 +148,10 @@ def coverage_file(chance: random.Random) -> str:
     with _in_a_folder() as folder:
         data = folder / "data.coverage"
         data.write_bytes(_broken(_coverage_data(), chance))
-        (folder / "rc").write_text(f"[run]\ndata_file = {folder / 'data'}\n")
+        (folder / "rc").write_text("")
         try:
             answer = caller_coverage.read(
-                {"config_file": str(folder / "rc"), "xml": str(folder / "xml"), "changed": {"shop.py": [1, 2]}}
+                {"config_file": str(folder / "rc"), "data": str(data), "xml": str(folder / "xml"), "changed": {"shop.py": [1, 2]}}
             )
         except Exception:  # noqa: BLE001 - the script itself tells every kind in its answer
             return "refused"

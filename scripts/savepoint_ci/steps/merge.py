@@ -106,9 +106,10 @@ def _collect(invocation: Invocation, folders: Mapping[int, Path]) -> CollectedCo
     shutil.copy(measured[0][1] / "coverage.toml", target)
     for number, source in measured:
         shutil.copy(source / "data", target / f"data.shard-{number}")
-    python = _python(invocation)
-    settings = invocation.settings
-    return collect_coverage(settings, python, invocation.project, invocation.report_folder, environ=invocation.environ)
+    python, folder = _python(invocation), invocation.report_folder
+    return collect_coverage(
+        invocation.coverage, invocation.settings, python, invocation.project, folder, environ=invocation.environ
+    )
 
 
 def _python(invocation: Invocation) -> Path:

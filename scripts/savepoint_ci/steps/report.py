@@ -103,9 +103,9 @@ def with_history(invocation: Invocation, made: Report) -> Report:
 def _collect(invocation: Invocation) -> CollectedCoverage:
     if not invocation.settings.coverage or not invocation.state.load(Tested):
         return NOTHING_MEASURED
-    python = callers_python(invocation)
+    python, folder = callers_python(invocation), invocation.report_folder
     return collect_coverage(
-        invocation.settings, python, invocation.project, invocation.report_folder, environ=invocation.environ
+        invocation.coverage, invocation.settings, python, invocation.project, folder, environ=invocation.environ
     )
 
 

@@ -26,6 +26,8 @@ def suite(invocation: Invocation) -> ExitCode:
     threading.Thread(target=_load, daemon=True).start()
     code = ExitCode.GREEN
     for name, left in _STEPS:
+        if name == "migrate":
+            _load_coverage(invocation)
         if left is not None and invocation.state.load(left) is not None:
             continue
         with invocation.display.phase(name):
@@ -39,6 +41,18 @@ def suite(invocation: Invocation) -> ExitCode:
 
 def _take(name: str, invocation: Invocation) -> ExitCode:
     return attempt(name, getattr(import_module(f"savepoint_ci.steps.{name}"), name), invocation)
+
+
+def _load_coverage(invocation: Invocation) -> None:
+    """Let the caller's coverage.py load beside the migrations: it is asked before the tests and after them."""
+    from savepoint_ci.steps.install import callers_python  # noqa: PLC0415 - loaded beside the first step
+    from savepoint_ci.suite.command import suite_environment  # noqa: PLC0415
+
+    settings = invocation.settings
+    if settings.coverage:
+        python = callers_python(invocation)
+        environ = suite_environment(invocation.environ, settings, python=python, server_url="")
+        invocation.coverage.start(python, project=invocation.project, environ=environ)
 
 
 def _load() -> None:

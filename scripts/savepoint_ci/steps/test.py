@@ -93,7 +93,7 @@ def _run(invocation: Invocation, provisioned: Provisioned) -> Tested:
     warnings: tuple[str, ...] = ()
     if settings.coverage:
         plan = plan_coverage(
-            python, invocation.project, invocation.report_folder, environ=environment, pytest_arguments=arguments
+            invocation.coverage, python, invocation.project, invocation.report_folder, environ=environment, pytest_arguments=arguments
         )
         command += plan.arguments
         environment |= plan.environment

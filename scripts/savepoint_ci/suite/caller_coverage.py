@@ -1,12 +1,12 @@
 """A script for the CALLER's interpreter: what its coverage.py makes of a configuration, and of the data of a run.
 
 Not imported by us. The caller's coverage.py, its plugins and its Python know the data, the options and the syntax;
-ours may be of another version. Requests and answers are JSON:
+ours may be of another version. Requests and answers are JSON, one request in each line of its input:
 
-    python caller_coverage.py settings < {"config_file": path, or true to search, or false for none}
-    python caller_coverage.py read     < {"config_file": path, "xml": path, "changed": {path: [line, ...]}}
+    {"verb": "settings", "config_file": path, or true to search, or false for none}
+    {"verb": "read", "data": path, "config_file": path, "xml": path, "changed": {path: [line, ...]}}
 
-The answer goes to the file that the request's "answer" names, because plugins may print.
+The answer goes to the file that the request's "answer" names, because plugins may print; then that name is printed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ def read(request: dict[str, Any]) -> dict[str, Any]:
     """Combine what the processes of a run left, write the XML, and tell what is covered."""
     import coverage  # noqa: PLC0415
 
-    measured = coverage.Coverage(config_file=request["config_file"])
+    measured = coverage.Coverage(config_file=request["config_file"], data_file=request["data"])
     measured.load()
     # Workers whose controller was killed, and subprocesses that ended late, are not combined yet.
     measured.combine()
@@ -77,7 +77,7 @@ def write_xml(request: dict[str, Any]) -> None:
     """Write the XML from the data file; what was read before is not asked, because a fork may not share its connection."""
     import coverage  # noqa: PLC0415
 
-    measured = coverage.Coverage(config_file=request["config_file"])
+    measured = coverage.Coverage(config_file=request["config_file"], data_file=request["data"])
     measured.load()
     measured.xml_report(outfile=request["xml"], ignore_errors=True)
 
@@ -139,21 +139,31 @@ def last_line(statement: ast.stmt) -> int:
 
 
 def main() -> None:
-    verb, request = sys.argv[1], json.load(sys.stdin)
     # As with `python -m`: coverage plugins may live in the project, and our coverage.py must not hide theirs.
     here = Path(__file__).parent
     sys.path[:] = [str(Path.cwd()), *(folder for folder in sys.path if Path(folder) != here)]
+    with suppress(Exception):  # loaded before it is needed; the answer says that there is none
+        import coverage  # noqa: F401, PLC0415
+    for line in sys.stdin:
+        request = json.loads(line)
+        answered = Path(request["answer"])
+        answered.write_text(json.dumps(answer_to(request)), encoding="utf-8")
+        print(answered, flush=True)
+
+
+def answer_to(request: dict[str, Any]) -> dict[str, Any]:
+    """What one of the verbs gives, or its error, with coverage.py's warnings and what is installed."""
     answer: dict[str, Any] = {}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            answer = {"settings": settings, "read": read}[verb](request)
+            answer = {"settings": settings, "read": read}[request["verb"]](request)
         except Exception as error:  # noqa: BLE001 - whatever a plugin or a strange file does, the caller is told
             answer["error"] = f"{type(error).__name__}: {error}"
     answer["warnings"] = [str(warning.message) for warning in caught if "Coverage" in warning.category.__name__]
     # pytest-cov and SQLAlchemy are only asked for, never imported.
     answer["has"] = {name: find_spec(name) is not None for name in ("coverage", "pytest_cov", "greenlet", "sqlalchemy")}
-    Path(request["answer"]).write_text(json.dumps(answer), encoding="utf-8")
+    return answer
 
 
 if __name__ == "__main__":

@@ -5,9 +5,6 @@ Everything that reads a configuration, data or source runs in the caller's inter
 
 from __future__ import annotations
 
-import json
-import subprocess
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +16,7 @@ from pytest_savepoint.settings import Settings
 from savepoint_ci.report.model import LINE_LIMIT, Coverage, FileCoverage, FilePatch, LineTests, PatchCoverage
 from savepoint_ci.report.text import clean_line, cut
 from savepoint_ci.suite.addopts import always_given
+from savepoint_ci.suite.callers_coverage import CallersCoverage
 from savepoint_ci.suite.changed_lines import changed_lines
 from savepoint_ci.suite.command import WITHHELD
 from savepoint_ci.suite.coverage_settings import CallerCoverage, merge, own_arguments
@@ -59,6 +57,7 @@ class CollectedCoverage:
 
 
 def plan_coverage(
+    callers: CallersCoverage,
     python: Path,
     project: Path,
     report_folder: Path,
@@ -80,7 +79,7 @@ def plan_coverage(
         left.unlink()
     warnings: list[str] = []
     for config_file in (own.config_file or True, False):
-        answer = _ask(python, "settings", {"config_file": config_file}, project=project, environ=environ)
+        answer = callers.ask(python, "settings", {"config_file": config_file}, project=project, environ=environ)
         missing = [name for name in ("pytest_cov", "coverage") if not answer["has"][name]]
         if missing:
             return CoveragePlan(environment={}, warnings=(_NOT_INSTALLED.format(missing[0], python),))
@@ -116,7 +115,13 @@ def plan_coverage(
 
 
 def collect_coverage(
-    settings: Settings, python: Path, project: Path, report_folder: Path, *, environ: Mapping[str, str]
+    callers: CallersCoverage,
+    settings: Settings,
+    python: Path,
+    project: Path,
+    report_folder: Path,
+    *,
+    environ: Mapping[str, str],
 ) -> CollectedCoverage:
     """Combine what a run measured, write coverage.xml into the report folder, and compare with the changed lines.
 
@@ -134,11 +139,12 @@ def collect_coverage(
     safe = {name: text for name, text in environ.items() if name not in WITHHELD}
     changed, warnings = _changed_lines(settings, project, safe)
     request = {
+        "data": str(folder / "data"),
         "config_file": str(folder / _CONFIG),
         "xml": str(folder.parent / "coverage.xml"),
         "changed": changed or {},
     }
-    answer = _ask(python, "read", request, project=project, environ={**safe, "COVERAGE_FILE": str(folder / "data")})
+    answer = callers.ask(python, "read", request, project=project, environ=safe)
     warnings += [f"coverage.py: {text}" for text in answer["warnings"]]
     if "error" in answer:
         warnings.append(
@@ -169,26 +175,6 @@ def _version(text: str) -> tuple[int, ...]:
 
 def _folder(report_folder: Path) -> Path:
     return report_folder.absolute() / "coverage"
-
-
-def _ask(
-    python: Path, verb: str, request: dict[str, Any], *, project: Path, environ: Mapping[str, str]
-) -> dict[str, Any]:
-    # With these the script would measure itself.
-    unmeasured = {name: text for name, text in environ.items() if not name.startswith("COVERAGE_PROCESS_")}
-    with tempfile.TemporaryDirectory() as folder:
-        answer = Path(folder, "answer.json")
-        run = subprocess.run(
-            [str(python), str(Path(__file__).with_name("caller_coverage.py")), verb],
-            input=json.dumps(request | {"answer": str(answer)}),
-            cwd=project, env=unmeasured, capture_output=True, text=True, encoding="utf-8", check=False,
-        )  # fmt: skip
-        if answer.exists():
-            result: dict[str, Any] = json.loads(answer.read_text("utf-8"))
-            return result
-    last = (run.stderr.strip().splitlines() or [f"exit code {run.returncode}"])[-1]
-    has = dict.fromkeys(("coverage", "pytest_cov"), True)
-    return {"error": f"{python} failed: {last}", "warnings": [], "has": has}
 
 
 def _coverage(answer: Mapping[str, Any]) -> Coverage:

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -12,6 +12,7 @@ import pytest
 from pytest_savepoint.settings import read_settings
 from savepoint_ci.report.model import FileLines, Report, Run, Verdict
 from savepoint_ci.report.only_flaky import with_only_flaky
+from savepoint_ci.suite.callers_coverage import CallersCoverage
 from savepoint_ci.suite.coverage import CollectedCoverage, collect_coverage, plan_coverage
 
 # Whole runs of pytest, or of migrations, which take seconds.
@@ -87,6 +88,7 @@ FILES = {
 class Project:
     folder: Path
     arguments: tuple[str, ...] = ("-n", "2")
+    callers: CallersCoverage = field(default_factory=CallersCoverage)
 
     @property
     def environ(self):
@@ -104,7 +106,7 @@ class Project:
 
     def plan(self, **environ):
         return plan_coverage(
-            Path(sys.executable), self.folder, self.report, environ={**self.environ, **environ},
+            self.callers, Path(sys.executable), self.folder, self.report, environ={**self.environ, **environ},
             pytest_arguments=self.arguments,
         )  # fmt: skip
 
@@ -118,7 +120,7 @@ class Project:
     def collect(self, environ=None, **settings):
         read = read_settings(self.folder, flags=settings, environ={})
         inside = {**self.environ, **(environ or {})}
-        return collect_coverage(read, Path(sys.executable), self.folder, self.report, environ=inside)
+        return collect_coverage(self.callers, read, Path(sys.executable), self.folder, self.report, environ=inside)
 
     @property
     def report(self):
@@ -140,7 +142,9 @@ PLAIN = {
 
 @pytest.fixture
 def project(tmp_path):
-    return Project(tmp_path / "project")
+    project = Project(tmp_path / "project")
+    yield project
+    project.callers.close()
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +153,9 @@ def measured(tmp_path_factory):
     plan, done = project.run()
     assert done.returncode == 0, done.stdout + done.stderr
     assert plan.warnings == ()
-    return project, project.collect()
+    collected = project.collect()
+    project.callers.close()
+    return project, collected
 
 
 def missing(collected, path):
@@ -350,7 +356,9 @@ def test_configuration_that_coverage_refuses_is_told(project):
 def test_environment_without_pytest_cov_is_told(project, tmp_path):
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
     project.write(PLAIN)
-    plan = plan_coverage(tmp_path / "bare" / "bin" / "python", project.folder, project.report, environ=project.environ)
+    python, asked = tmp_path / "bare" / "bin" / "python", CallersCoverage()
+    plan = plan_coverage(asked, python, project.folder, project.report, environ=project.environ)
+    asked.close()
     assert plan.arguments == ()
     assert "pytest_cov is not installed" in plan.warnings[0]
     assert project.collect() == CollectedCoverage(coverage=None)
