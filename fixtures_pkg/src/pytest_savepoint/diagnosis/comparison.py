@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from pytest_savepoint.diagnosis.finding import Culprit, Finding, finding
 from pytest_savepoint.diagnosis.left import decided_by, described
-from pytest_savepoint.diagnosis.record import Fact, Record, at_fixture, at_site, line_with, place
-from pytest_savepoint.diagnosis.sessions import SESSION_MADE
+from pytest_savepoint.diagnosis.order import left_by
+from pytest_savepoint.diagnosis.record import Fact, Record, line_with, place
 
 __all__ = ["Compared", "explain", "met_writes"]
 
@@ -104,11 +104,10 @@ def _rows_leaked(compared: Compared, failure: Fact) -> Iterator[Finding]:
     if not left:
         return
     write = left[-1]
-    fixture = _session_fixture(failure)
     yield finding(
         "state.rows_leaked",
         tests=[compared.victim],
-        culprit=at_fixture(fixture, SESSION_MADE) if fixture else at_site(write["site"]),
+        culprit=left_by(failure, write),
         explanation=f"{write['test']} commits rows to {write['table']} at {place(write['site'])}, and nobody removes them. "
         f"{compared.victim} passes alone and fails after it.",
         fix="Undo each test: bind the session to an outer transaction "
@@ -116,11 +115,3 @@ def _rows_leaked(compared: Compared, failure: Fact) -> Iterator[Finding]:
         confidence=_CIRCUMSTANTIAL,
         evidence=[f"passes alone, fails after {write['test']}", failure["exceptions"][0]["message"][:160]],
     )
-
-
-def _session_fixture(failure: Fact) -> Fact | None:
-    for value in failure["fixtures"].values():
-        if "ession" in value["type"].rpartition(".")[2] and value["fixture"] is not None:
-            fixture: Fact = value["fixture"]
-            return fixture
-    return None

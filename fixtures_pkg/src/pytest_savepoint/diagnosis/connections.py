@@ -23,6 +23,7 @@ __all__ = ["RULES", "tasks_together"]
 _BUSY = "another operation is in progress"
 _TOO_MANY = "53300"
 _LOST = {"57P01", "08003", "08006"}
+_LOST_MEANWHILE = ("has been released back to the pool", "cannot switch to state")
 
 
 def tasks_together(failure: Fact) -> Fact | None:
@@ -80,8 +81,8 @@ def _shared_connection(record: Record) -> Iterator[Finding]:
         for statement in failure["statements"]:
             if statement["connection"] is not None and statement["task"] is not None:
                 used.setdefault(statement["connection"], set()).add(statement["task"])
-        together = tasks_together(failure)
         shared = [number for number, tasks in used.items() if len(tasks) > 1]
+        together = tasks_together(failure) or _beside_the_test(failure, shared)
         if not shared or together is None:
             continue
         yield finding(
@@ -94,6 +95,15 @@ def _shared_connection(record: Record) -> Iterator[Finding]:
             confidence=0.95,
             evidence=[f"connection no. {shared[0]} was used by {len(used[shared[0]])} tasks in {failure['test']}"],
         )
+
+
+def _beside_the_test(failure: Fact, shared: list[int]) -> Fact | None:
+    """The line that made the one task with which the test shares a connection."""
+    own = {made["task"] for made in failure["made"]}
+    makers = (each["made"] for each in failure["statements"] if each["connection"] in shared and each["task"] in own)
+    made = next(makers, None)
+    site: Fact | None = made["site"] if made else None
+    return site
 
 
 def _made_by_application(failure: Fact, connection: int, together: Fact) -> Fact | None:
@@ -232,8 +242,8 @@ def _backend_terminated(record: Record) -> Iterator[Finding]:
     for failure in record.failures:
         lost = bool(_LOST & sqlstates(failure)) or raised(failure, "asyncpg/connection.py", "_check_open") is not None
         lost = lost or any("connection is closed" in each["message"] for each in failure["exceptions"])
-        # asyncpg's pool takes a connection back by itself when that is lost.
-        taken_back = any("has been released back to the pool" in each["message"] for each in failure["exceptions"])
+        # asyncpg's pool takes a connection back by itself when that is lost; while it sends, the end finds it at work.
+        taken_back = any(text in each["message"] for each in failure["exceptions"] for text in _LOST_MEANWHILE)
         if not (lost or taken_back) or failure["foreign"]:
             continue
         kills = [

@@ -61,14 +61,16 @@ def _not_there(failure: Fact, lifespan: Fact) -> tuple[str, Fact] | None:
 
 
 def _made_by(failure: Fact, kinds: tuple[str, ...], pattern: str) -> Culprit | None:
+    helper = next((each for each in failure["reached"]["clients"] if line_with(each, pattern)), None)
     for value in failure["fixtures"].values():
         if value["type"].startswith(kinds) and value["fixture"] is not None:
-            helper = next((each for each in failure["reached"]["clients"] if line_with(each, pattern)), None)
             own = line_with(value["fixture"], pattern)
             return at_fixture(value["fixture"] if own or helper is None else helper, pattern)
-    function = failure["function"]
-    line = line_with(function, pattern) if function else None
-    return at_site({**function, "line": line}) if line else at_site(_asks(failure) or innermost(failure))
+    for function in (failure["function"], helper):
+        line = line_with(function, pattern) if function else None
+        if function and line:
+            return Culprit(function["path"], line, function["name"])
+    return at_site(_asks(failure) or innermost(failure))
 
 
 def _asks(failure: Fact) -> Fact | None:

@@ -19,8 +19,9 @@ from pytest_savepoint.diagnosis.record import (
 )
 from pytest_savepoint.diagnosis.sessions import SESSION_MADE
 
-__all__ = ["RULES"]
+__all__ = ["RULES", "left_by"]
 
+_CONNECTION_MADE = r"\b(?:connect|acquire|begin)\("
 _TAKES_AWAY = re.compile(r"\b(?:truncate|delete\s+from|drop\s+table|drop\s+schema)\b[^;]*", re.IGNORECASE)
 _ROLLS_BACK = r"\.rollback\("
 
@@ -177,11 +178,10 @@ def _left_behind(failure: Fact, write: Fact, *, explanation: str, confidence: fl
     undoing = _undoing(failure, write)
     if undoing is not None:
         return _outer_ended(failure, undoing, "COMMIT", write["ended_at"])
-    fixture = _session_fixture(failure)
     return finding(
         "state.rows_leaked",
         tests=[failure["test"]],
-        culprit=at_fixture(fixture, SESSION_MADE) if fixture else _written_by(write),
+        culprit=left_by(failure, write),
         explanation=explanation,
         fix="Undo each test: bind the session to an outer transaction "
         '(join_transaction_mode="create_savepoint") that the fixture rolls back, or delete the rows in its teardown.',
@@ -190,12 +190,20 @@ def _left_behind(failure: Fact, write: Fact, *, explanation: str, confidence: fl
     )
 
 
-def _written_by(write: Fact) -> Culprit | None:
-    """The line of a conftest that wrote for the test, else the test's own that made somebody write, such as its request."""
+def left_by(failure: Fact, write: Fact) -> Culprit | None:
+    """The fixture that gives tests their session or connection and undoes nothing, else who wrote."""
     file = write["test"].partition("::")[0]
-    served = (each for each in write["stack"] if each["path"].rpartition("/")[2] == "conftest.py")
-    asked = (each for each in reversed(write["stack"]) if each["path"] == file)
-    return at_site(next(iter((*served, *asked)), write["site"]))
+    session = _fixture_of(failure, "ession", "essionmaker")
+    if session is not None:
+        return at_fixture(session, SESSION_MADE)
+    served = next((each for each in write["stack"] if each["path"].rpartition("/")[2] == "conftest.py"), None)
+    itself = served is None and write["site"] is not None and write["site"]["path"] == file
+    connection = _fixture_of(failure, "Connection", "ConnectionProxy") if itself else None
+    if connection is not None and connection["scope"] == "function":
+        return at_fixture(connection, _CONNECTION_MADE)
+    # A line of a conftest that wrote for the test, else the test's own that made somebody write, such as its request.
+    asked = next((each for each in reversed(write["stack"]) if each["path"] == file), None)
+    return at_site(served or asked or write["site"])
 
 
 def _cleared(failure: Fact) -> bool:
@@ -214,9 +222,10 @@ def _parallel(record: Record) -> bool:
     return len({each["worker"] for each in record.of("configuration")}) > 1
 
 
-def _session_fixture(failure: Fact) -> Fact | None:
+def _fixture_of(failure: Fact, *kinds: str) -> Fact | None:
+    """The caller's fixture whose value is of a class named like this."""
     for value in failure["fixtures"].values():
-        if "ession" in value["type"].rpartition(".")[2] and value["fixture"] is not None:
+        if value["type"].endswith(kinds) and value["fixture"] is not None:
             fixture: Fact = value["fixture"]
             return fixture
     return None

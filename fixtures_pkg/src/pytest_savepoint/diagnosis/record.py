@@ -38,7 +38,10 @@ Fact = dict[str, Any]
 _WRITE = re.compile(
     r"\s*(insert\s+into|update|delete\s+from|truncate(?:\s+table)?)\s+(?:only\s+)?\"?([\w.]+)", re.IGNORECASE
 )
-_TABLE = re.compile(r"\b(?:from|join|into|update|table|truncate)\s+(?:only\s+)?\"?([\w.]+)", re.IGNORECASE)
+_TABLE = re.compile(
+    r"\b(?:from|join|into|update|table|truncate)\s+(?!table\b)(?:if\s+(?:not\s+)?exists\s+)?(?:only\s+)?\"?([\w.]+)",
+    re.IGNORECASE,
+)
 _READ = re.compile(r"\s*(select|with)\b", re.IGNORECASE)
 _TIMEOUTS = {"TimeoutError", "CancelledError", "Timeout"}
 

@@ -16,6 +16,7 @@ from pytest_savepoint.diagnosis.record import (
     innermost,
     line_with,
     place,
+    selects,
     tables_of,
     transactions,
     written,
@@ -25,6 +26,7 @@ from pytest_savepoint.syntax import nodes_of
 __all__ = ["RULES"]
 
 _NOW = re.compile(r"\b(now\s*\(\s*\)|current_timestamp|transaction_timestamp\s*\(\s*\)|localtimestamp)", re.IGNORECASE)
+_WRITES_TO = r"(?:insert\s+into|update|delete\s+from)\s+\"?{}\b"
 _LOCAL_DATE = r"\bdate\.today\(\s*\)"
 _LOCAL_TIME = r"\bdatetime\.now\(\s*\)"
 _AGAINST_CLOCK = re.compile(
@@ -46,10 +48,11 @@ def _sleep_based(record: Record) -> Iterator[Finding]:
         if not asserted(failure) or site is None or not working:
             continue
         function = failure["exceptions"][0]["function"]
-        sleep = _sleep_before(function, site["line"], failure["reached"]["sleeps"])
+        hoped_for = [each for each in working if _writes_what_was_read(failure, each)]
+        sleep = _sleep_before(function, site["line"], failure["reached"]["sleeps"], asking=bool(hoped_for))
         if sleep is None:
             continue
-        task = working[0]
+        task = next(iter((*hoped_for, *working)))
         at = task["waiting_at"][-1] if task["waiting_at"] else task["site"]
         yield finding(
             "time.sleep_based_sync",
@@ -64,10 +67,19 @@ def _sleep_based(record: Record) -> Iterator[Finding]:
         )
 
 
-def _sleep_before(function: Fact | None, line: int, sleepers: list[Fact]) -> Culprit | None:
+def _writes_what_was_read(failure: Fact, task: Fact) -> bool:
+    """Whether the function in which a task waits writes to a table that the test's last query read."""
+    asked = [each["sql"] for each in failure["statements"] if each["when"] == "call" and each["task"] != task["task"]]
+    read = next((tables_of(sql) for sql in reversed(asked) if selects(sql)), set())
+    source = "\n".join(line for at in task["waiting_at"] for line in (at["function"] or {"source": ()})["source"])
+    return any(re.search(_WRITES_TO.format(re.escape(table)), source, re.IGNORECASE) for table in read)
+
+
+def _sleep_before(function: Fact | None, line: int, sleepers: list[Fact], *, asking: bool) -> Culprit | None:
     """The sleep that precedes the statement at `line`, with nothing awaited in between or by itself.
 
     :param sleepers: the functions in reach that sleep.
+    :param asking: what else is awaited only asks for the outcome.
     """
     body = enclosing(function, line, (ast.FunctionDef, ast.AsyncFunctionDef))
     if function is None or not isinstance(body, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -76,11 +88,12 @@ def _sleep_before(function: Fact | None, line: int, sleepers: list[Fact]) -> Cul
     for statement in body.body:
         awaited = [node for node in ast.walk(statement) if isinstance(node, ast.Await)]
         if statement.lineno >= line:
-            return slept if not awaited else None
+            return slept if asking or not awaited else None
         if any("sleep" in ast.dump(node.value) for node in awaited):
             slept = Culprit(function["path"], statement.lineno, function["name"])
         elif awaited:
-            slept = next((found for each in sleepers if (found := _only_sleeps(each, awaited)) is not None), None)
+            helper = (found for each in sleepers if (found := _only_sleeps(each, awaited)) is not None)
+            slept = next(helper, slept if asking else None)
     return slept
 
 

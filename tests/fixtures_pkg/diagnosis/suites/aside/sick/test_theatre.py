@@ -1,12 +1,17 @@
 import asyncio
 
 import anyio
-from backstage import Numbers, Plays, latest, seats
+from backstage import Numbers, Plays, latest, seats, visit
 from theatre import Meeting, seats_of, sell
 
 
 async def test_visitor(visitor):
     assert (await visitor.get("/office")).json() == 1
+
+
+async def test_visit():
+    async with visit() as visitor:
+        assert (await visitor.get("/office")).json() == 1
 
 
 def test_browser(browser):

@@ -15,7 +15,8 @@ async def open_pool():
     pool = await asyncpg.create_pool(DSN, min_size=3, max_size=3)
     await pool.execute("create table if not exists ticket (name text unique)")
     await pool.execute("create table if not exists seat (row int, name text)")
-    await pool.execute("create table if not exists cargo (name text)")
+    for table in ("cargo", "whistle", "manifest", "crate"):
+        await pool.execute(f"create table if not exists {table} (name text)")
     return pool
 
 
@@ -78,6 +79,25 @@ class Horn:
 
     async def idle(self):
         await asyncio.gather(*self._tasks)
+
+
+class Clerk:
+    """Writes names down, one after another and not at once."""
+
+    def __init__(self, pool):
+        self.pool = pool
+        self.writing = None
+
+    def begin(self, names):
+        self.writing = asyncio.create_task(self._write(names))
+
+    async def _write(self, names):
+        for name in names:
+            await asyncio.sleep(0.1)
+            await self.pool.execute("insert into manifest values ($1)", name)
+
+    async def written(self):
+        return await self.pool.fetchval("select count(*) from manifest")
 
 
 def route(port):

@@ -1,7 +1,7 @@
 """The fixtures of both sides."""
 
 import pytest
-from ferry import Log, open_pool
+from ferry import Clerk, Log, open_pool
 
 
 @pytest.fixture(scope="session")
@@ -13,8 +13,15 @@ async def pool():
 
 @pytest.fixture
 async def connection(pool):
-    async with pool.acquire() as connection:
+    async with pool.acquire() as connection:  # SP507
         yield connection
+
+
+@pytest.fixture
+async def clerk(pool):
+    clerk = Clerk(pool)
+    yield clerk
+    await clerk.writing
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@ import datetime as dt
 
 import pytest
 from ferry import Boat, captain, route
-from harbour import buy_all, insist, settle, tide
+from harbour import Radar, buy_all, insist, settle, tide
 from sqlalchemy import text
 
 
@@ -120,3 +120,31 @@ def test_own_loop(own_loop):
 
 def test_old_way():
     assert asyncio.get_event_loop().run_until_complete(asyncio.sleep(0, 1)) == 1
+
+
+async def test_whistle(connection):
+    assert await connection.execute("insert into whistle values ('long')") == "INSERT 0 1"
+
+
+async def test_no_whistle(connection):
+    assert await connection.fetch("select name from whistle") == []
+
+
+async def test_two_names_are_written(clerk):
+    clerk.begin(["ann", "bob"])
+    await asyncio.sleep(0.001)  # SP605
+    written = await clerk.written()
+    assert written == 2
+
+
+async def test_watch(connection):
+    async with Radar(connection):
+        assert await connection.fetchval("select 1") == 1
+
+
+async def test_crate_is_broken_up(pool):
+    async with pool.acquire() as reader, pool.acquire() as writer:
+        await reader.execute("begin")  # SP514
+        await reader.fetch("select name from crate")
+        await writer.execute("set lock_timeout = '100ms'")
+        await writer.execute("drop table if exists crate")

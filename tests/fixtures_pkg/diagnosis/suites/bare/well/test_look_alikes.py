@@ -105,3 +105,9 @@ def test_greeting():
 
 def test_greeting_fails():
     assert greeting() == "good evening"
+
+
+async def test_slept_while_others_are_written_fails(clerk, connection):
+    clerk.begin(["ann"])
+    await asyncio.sleep(0.001)
+    assert await connection.fetchval("select count(*) from seat where row = 9") == 1

@@ -11,6 +11,7 @@ from inn import Sign, app, build, engine, get_session, hosted_by, pools
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.pool import NullPool
 
+pytest_plugins = ["anyio.pytest_plugin"]
 os.environ["TZ"] = "America/New_York"
 time.tzset()
 

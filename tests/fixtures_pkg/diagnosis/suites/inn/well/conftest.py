@@ -7,6 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 from inn import Sign, app, build, engine, hosted_by, pools
 
+pytest_plugins = ["anyio.pytest_plugin"]
 os.environ["TZ"] = "America/New_York"
 time.tzset()
 
