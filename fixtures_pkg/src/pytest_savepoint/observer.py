@@ -17,6 +17,7 @@ from pytest_savepoint.evidence import EvidenceFile, Recorder
 from pytest_savepoint.loops.watch import Watch
 from pytest_savepoint.phases import Phases
 from pytest_savepoint.progress import Progress
+from pytest_savepoint.queries import Queries
 from pytest_savepoint.rerun import ClockOfTests, Rerun
 from pytest_savepoint.scribe import HANDED_OVER, Scribe
 from pytest_savepoint.silence_marker import SilenceMarkers
@@ -53,10 +54,11 @@ def sent_past_engines(config: pytest.Config, nodeid: str, phases: Container[str]
     return _WATCH in config.stash and config.stash[_WATCH].history.sent_past_engines(nodeid, phases)
 
 
-def observe(config: pytest.Config, isolation: str, *, memory: bool = False) -> None:
+def observe(config: pytest.Config, isolation: str, queries: Queries, *, memory: bool = False) -> None:
     """Record what happens in this pytest process, and show what was found where the user can see it.
 
     :param isolation: how tests are undone, as it stands in the evidence.
+    :param queries: counts what each test asks of the database.
     :param memory: whether allocations are traced, to name the lines whose objects stay.
     """
     start_watching(config)
@@ -67,14 +69,14 @@ def observe(config: pytest.Config, isolation: str, *, memory: bool = False) -> N
     if hasattr(config, "workerinput"):
         output: dict[str, Any] = config.workeroutput  # type: ignore[attr-defined] # xdist's
         watch.recorder.worker = config.workerinput["workerid"]
-        witness = Witness(config, watch, isolation, lambda facts: output.update({HANDED_OVER: facts}))
+        witness = Witness(config, watch, isolation, queries, lambda facts: output.update({HANDED_OVER: facts}))
     else:
         scribe = Scribe(config, isolation, file)
         config.pluginmanager.register(scribe, "savepoint-scribe")
         read = file is not None or bool(config.getoption("tx", None))
         if read:
             config.pluginmanager.register(Phases(file, scribe.add), "savepoint-phases")
-        witness = Witness(config, watch, isolation, scribe.add, attaches=read)
+        witness = Witness(config, watch, isolation, queries, scribe.add, attaches=read)
     config.pluginmanager.register(witness, "savepoint-witness")
     config.pluginmanager.register(SilenceMarkers(watch.recorder), "savepoint-silence")
     if file is not None:

@@ -134,10 +134,9 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.addinivalue_line("markers", DECLARED)
     queries = config.stash[QUERIES] = Queries()
-    config.pluginmanager.register(queries, "savepoint-queries")
     settings = config.stash.get(_SETTINGS, None)
     isolation, memory = (settings.isolation, settings.memory) if settings is not None else ("none", False)
-    observe(config, isolation, memory=memory)
+    observe(config, isolation, queries, memory=memory)
     select_tests(config)
     if settings is not None and settings.outgoing_http == "refuse":
         _refuse_outgoing_calls(config, settings)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-
-import pytest
 
 from pytest_savepoint.loops.executions import tell_executions
 
@@ -27,24 +25,17 @@ class Queries:
         self._rows = 0
         self._slowest = ("", 0.0)
         self._listeners: list[list[str]] = []
-        self._stop = tell_executions(before=self._before, after=self._after)
+        self.stop = tell_executions(before=self._before, after=self._after)
 
-    def pytest_unconfigure(self) -> None:
-        self._stop()
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_setup(self) -> None:
+    def begin(self) -> None:
+        """A test starts."""
         self._texts.clear()
         self._seconds, self._rows, self._slowest = 0.0, 0, ("", 0.0)
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
-        report = yield
-        if call.when == "teardown" and self._texts:
-            report.savepoint_queries = self._summary()
-        return report
-
-    def _summary(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any] | None:
+        """What this test has asked so far, or nothing."""
+        if not self._texts:
+            return None
         text, seconds = self._slowest
         summary: dict[str, Any] = {
             "count": sum(self._texts.values()),

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from pytest_savepoint.diagnosis.lock_waits import told_waits
 from pytest_savepoint.evidence import Fact
 from pytest_savepoint.failed_report import add_words
 from pytest_savepoint.failed_test import FailedTest
@@ -16,6 +15,7 @@ from pytest_savepoint.latent import note_latent
 from pytest_savepoint.loops.patches import harmless
 from pytest_savepoint.loops.reach import Reach
 from pytest_savepoint.loops.watch import Watch
+from pytest_savepoint.queries import Queries
 
 __all__ = ["Witness", "distributions"]
 
@@ -34,21 +34,26 @@ class Witness:
         config: pytest.Config,
         watch: Watch,
         isolation: str,
+        queries: Queries,
         hand_over: Callable[[list[Fact]], None],
         *,
         attaches: bool = True,
     ) -> None:
         self._config = config
         self._isolation = isolation
+        self._queries = queries
         self._hand_over = hand_over
         self._attaches = attaches
         self._watch = watch
         self._recorder = watch.recorder
         self._failed = FailedTest(watch)
+        watch.left.reachable = self._reachable
         self._item: pytest.Item | None = None
+        self._function: Any = None  # that item's; to ask pytest for it takes as long as all else that a test pays here
 
     def pytest_unconfigure(self) -> None:
         self._watch.stop()
+        self._queries.stop()
 
     # -- the suite ------------------------------------------------------------------------------------------------
     @pytest.hookimpl(tryfirst=True)
@@ -118,8 +123,9 @@ class Witness:
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         self._recorder.test, self._recorder.when = item.nodeid, "setup"
         self._failed.begin()
-        self._item = item
-        self._watch.begin_test(getattr(item, "function", None))
+        self._queries.begin()
+        self._item, self._function = item, getattr(item, "function", None)
+        self._watch.begin_test(self._function)
 
     # -- outcomes -------------------------------------------------------------------------------------------------
     def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> None:
@@ -134,19 +140,21 @@ class Witness:
             seen["path"], seen["line"] = self._raising_line(call.excinfo)
             if report.failed:
                 self._failed.record(item, call.excinfo.value)
-        self._phase_ended(item, call)
-        facts = self._recorder.take()
-        if report.failed and (waits := told_waits(facts)):
-            add_words(report, "savepoint: waits for locks", "\n".join(waits))
-        if facts and self._attaches:
-            seen["facts"] = facts
-        elif facts:
-            self._hand_over(facts)
+        self._phase_ended(call)
+        if facts := self._recorder.take():
+            if report.failed and any(fact["kind"] == "lock_wait" for fact in facts):
+                _tell_waits(report, facts)
+            if self._attaches:
+                seen["facts"] = facts
+            else:
+                self._hand_over(facts)
         if seen:
             report.savepoint = seen
+        if call.when == "teardown" and (summary := self._queries.summary()):
+            report.savepoint_queries = summary
         return report
 
-    def _phase_ended(self, item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    def _phase_ended(self, call: pytest.CallInfo[None]) -> None:
         """What comes next begins here: a hook for each phase would cost more than all that is looked at in one."""
         if call.when == "setup" and call.excinfo is None:
             self._recorder.when = "call"
@@ -154,9 +162,9 @@ class Witness:
         elif call.when != "teardown":
             self._recorder.when = "teardown"
             self._watch.caller.fixtures_run = True
-            self._watch.called(item.nodeid, getattr(item, "function", None), passed=call.excinfo is None)
+            self._watch.called(passed=call.excinfo is None)
         else:
-            self._watch.end_test(item.nodeid, getattr(item, "function", None), self._reachable)
+            self._watch.end_test()
 
     def _raising_line(self, excinfo: pytest.ExceptionInfo[BaseException]) -> tuple[str | None, int | None]:
         for entry in reversed(excinfo.traceback):
@@ -171,8 +179,15 @@ class Witness:
     def _reachable(self) -> list[Any]:
         """The functions that the latest test can get at."""
         makers = getattr(getattr(self._item, "_fixtureinfo", None), "name2fixturedefs", {}).values()
-        things = [getattr(self._item, "function", None), *(each[-1].func for each in makers)]
+        things = [self._function, *(each[-1].func for each in makers)]
         return (self._watch.reached(things) or Reach()).functions
+
+
+def _tell_waits(report: pytest.TestReport, facts: list[Fact]) -> None:
+    # A test that waited for a lock has time for this import, and the others do without.
+    from pytest_savepoint.diagnosis.lock_waits import told_waits  # noqa: PLC0415
+
+    add_words(report, "savepoint: waits for locks", "\n".join(told_waits(facts)))
 
 
 def distributions(config: pytest.Config) -> Iterator[tuple[str, str]]:

@@ -37,9 +37,10 @@ def facts_of(watch: Watch) -> Run:
     """Runs a function as a test of a watched process, and gives what was recorded."""
 
     def run(function: Callable[[], object]) -> list[dict[str, Any]]:
+        watch.left.reachable = lambda: [function]
         watch.begin_test(function)
         function()
-        watch.end_test("test_it", function, lambda: [function])
+        watch.end_test()
         return [fact for fact in watch.recorder.take() if fact["kind"] != "growth"]
 
     return run

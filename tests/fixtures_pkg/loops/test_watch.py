@@ -129,7 +129,8 @@ def test_tests_after_which_the_process_holds_more_are_named(watch):
             for circle in ([] for _ in range(3_000)):
                 circle.append(circle)
             gc.collect()
-        watch.growth.look(name)
+        watch.recorder.test = name
+        watch.growth.look()
     watch.growth.note()
     grown = watch.recorder.take()[-1]
     assert [each["test"] for each in grown["tests"]] == ["greedy", "circular"]

@@ -10,7 +10,6 @@ from typing import Any
 
 from pytest_savepoint.evidence import Fact, Recorder
 from pytest_savepoint.loops.frames import Caller, code_of
-from pytest_savepoint.loops.patches import harmless
 
 __all__ = ["Caches"]
 
@@ -30,7 +29,6 @@ class Caches:
         self._sizes: dict[str, int] = {}
         self._filled: dict[str, tuple[str, dict[str, str]]] = {}  # by name: the test, and the environment it had then
 
-    @harmless
     def look(self) -> None:
         """See what the test that runs now has filled or emptied."""
         if len(sys.modules) != len(self._modules):

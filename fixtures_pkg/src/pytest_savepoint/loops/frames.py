@@ -306,7 +306,8 @@ def source_line(filename: str, line: int) -> str:
 
 def code_of(function: Any) -> CodeType | None:
     """The code of a function under its decorators."""
-    # Most have none, and unwrap() takes ten times as long to see that.
-    if type(function) is FunctionType and not hasattr(function, "__wrapped__"):
-        return function.__code__
+    # Most have none, or one of a plugin's, and unwrap() takes ten times as long to see that.
+    inner = getattr(function, "__wrapped__", function) if type(function) is FunctionType else None
+    if type(inner) is FunctionType and not hasattr(inner, "__wrapped__"):
+        return inner.__code__
     return getattr(inspect.unwrap(function), "__code__", None) if callable(function) else None

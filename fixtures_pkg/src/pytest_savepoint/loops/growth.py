@@ -58,8 +58,7 @@ class Growth:
             os.close(self._file)
             self._file = None
 
-    @harmless
-    def look(self, test: str) -> None:
+    def look(self) -> None:
         """A test is over."""
         resident = self._resident() if self._has_risen() else self._last[0]
         now = resident, self._tasks(), self._connections(), _freed_from_cycles()
@@ -74,6 +73,7 @@ class Growth:
                 self._allocations.begin()
         else:
             self._number += 1
+            test = self._recorder.test
             entry = now[0] - last[0], self._number, test, now[1] - last[1], now[2] - last[2], now[3] - last[3]
             (heapq.heappush if len(self._grown) < _KEPT else heapq.heappushpop)(self._grown, entry)
 
@@ -114,4 +114,5 @@ def _freed_from_cycles() -> int:
     A callback of the collector would run in the middle of whatever allocates, and let other threads run there, too; what
     builds a syntax tree in Python 3.11 fails for it.
     """
-    return sum(generation["collected"] for generation in gc.get_stats())
+    youngest, young, old = gc.get_stats()
+    return int(youngest["collected"] + young["collected"] + old["collected"])

@@ -35,16 +35,13 @@ class LateWrites:
         own = (each for each in suspended(task) if self._caller.owns(each.f_code.co_filename))
         return any(_loops(self._caller.function(each.f_code)) for each in own)
 
-    def end(self, test: str) -> None:
+    def end(self) -> None:
         """A test is over, with its teardown."""
-        if self._found:
-            self._end(test)
-
-    @harmless
-    def _end(self, test: str) -> None:
+        if not self._found:
+            return
         found, self._found = self._found, []
         late = {statement["made"]["task"] for statement, _ in found}
-        own = [each for each in self._history.of_test(test) if (each["made"] or {}).get("task") not in late]
+        own = [each for each in self._history.of_test(self._recorder.test) if (each["made"] or {}).get("task") not in late]
         for statement, table in found:
             if any(re.search(rf"\b{re.escape(table)}\b", each["sql"], re.IGNORECASE) for each in own):
                 self._recorder.note("late_write", made=statement["made"], table=table, sql=statement["sql"][:200])

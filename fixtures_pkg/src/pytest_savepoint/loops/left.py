@@ -39,9 +39,13 @@ class _Change(NamedTuple):
 class Left:
     """Looks when something is changed by a call, so that a test that changes nothing pays next to nothing."""
 
-    def __init__(self, recorder: Recorder, caller: Caller) -> None:
+    def __init__(self, recorder: Recorder, caller: Caller, describe: Callable[[], Fact | None]) -> None:
+        """:param describe: gives the function of the test that runs."""
         self._recorder = recorder
         self._caller = caller
+        self._describe = describe
+        self.reachable: Callable[[], list[Any]] = list
+        """Gives the functions that this test can get at: the line may be there, where no call has told it."""
         self._changes: dict[Key, _Change] = {}  # of this test
         self._at_first: dict[Key, Any] = {}  # what was there before any test changed it
         self._handlers = logging.root.handlers.copy()
@@ -63,17 +67,12 @@ class Left:
         if self.modules is not None:
             self.modules.begin()
 
-    def end(self, describe: Callable[[], Fact | None], reachable: Callable[[], list[Any]]) -> None:
-        """A test is over, with its teardown; what is still changed is left.
-
-        :param describe: gives the test's function.
-        :param reachable: gives the functions in which the line may be, where no call has told it.
-        """
+    def end(self) -> None:
+        """A test is over, with its teardown; what is still changed is left."""
         if self._changes or self.modules is not None or logging.root.handlers != self._handlers:
-            self._end(describe, reachable)
+            self._end()
 
-    @harmless
-    def _end(self, describe: Callable[[], Fact | None], reachable: Callable[[], list[Any]]) -> None:
+    def _end(self) -> None:
         changes, self._changes = self._changes, {}
         if (before := _without_pytests(self._handlers)) != _root_handlers():
             changes["handlers", ""] = _Change(before, None, None)
@@ -82,22 +81,20 @@ class Left:
         if self.modules is not None:
             changes |= {("module", name): _Change(was, None, None) for name, was in self.modules.changed().items()}
         for key, change in changes.items():
-            self._settle(key, change, describe, reachable)
+            self._settle(key, change)
 
-    def _settle(
-        self, key: Key, change: _Change, describe: Callable[[], Fact | None], reachable: Callable[[], list[Any]]
-    ) -> None:
+    def _settle(self, key: Key, change: _Change) -> None:
         now = self._read(key)
         if now == self._at_first.setdefault(key, change.before):
             self.living.pop(key, None)
         elif now != change.before and len(self.living) < _MOST:
             what, name = key
-            site = change.site or self._cached(change.before) or line_that_changes(what, name, reachable(), self._caller)
+            site = change.site or self._cached(change.before) or line_that_changes(what, name, self.reachable(), self._caller)
             how = "set" if change.before is None else "removed" if now is None else "changed"
             if isinstance(change.before, Kept) and (change.before.is_cache or change.before.value is None):
                 how = "filled"
             self.living[key] = self._recorder.note(
-                "left", what=what, name=name, how=how, site=site, fixture=change.fixture, function=describe()
+                "left", what=what, name=name, how=how, site=site, fixture=change.fixture, function=self._describe()
             )
 
     def _cached(self, kept: Any) -> Fact | None:

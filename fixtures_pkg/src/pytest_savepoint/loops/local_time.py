@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timezone
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from pytest_savepoint.evidence import Fact, Recorder
 from pytest_savepoint.loops.connections import Connections
-from pytest_savepoint.loops.frames import Caller, code_of
+from pytest_savepoint.loops.frames import Caller
 from pytest_savepoint.loops.history import History
-from pytest_savepoint.loops.patches import harmless
 
 __all__ = ["LocalTime"]
 
@@ -27,21 +25,17 @@ class LocalTime:
         self._connections = connections
         self._history = history
 
-    @harmless
-    def look(self, test: str, function: Any) -> None:
-        """A test has passed.
-
-        :param function: the test's own.
-        """
+    def look(self) -> None:
+        """A test has passed."""
         # Where the local zone is UTC, as on most CI machines, there is nothing to compare.
         if not (time.timezone or time.altzone):
             return
-        code = code_of(function)
+        code = self._caller.test
         if code is None or _ASKS.isdisjoint(code.co_names):
             return
         clock = self.clock()
         elsewhere = [zone for zone in self._connections.time_zones() if _offset(zone) != clock["offset"]]
-        dated = self._history.dated(test) if elsewhere else None
+        dated = self._history.dated(self._recorder.test) if elsewhere else None
         if dated is not None:
             self._recorder.note(
                 "local_time", function=self._caller.function(code), clock=clock, zone=elsewhere[0], sql=dated[:160]

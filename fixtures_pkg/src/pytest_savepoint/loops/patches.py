@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-__all__ = ["Patches", "harmless"]
+__all__ = ["Patches", "harmless", "harmlessly"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -23,6 +23,15 @@ def harmless(observe: Function) -> Function:
             return None
 
     return guarded  # type: ignore[return-value] # the same parameters
+
+
+def harmlessly(observations: Iterable[Callable[[], None]]) -> None:
+    """Make observations one after the other; one that fails keeps nothing from the others, nor from the suite."""
+    for observe in observations:
+        try:  # noqa: SIM105 # a context manager around each costs more than most of them
+            observe()
+        except Exception:  # noqa: BLE001, PERF203, S110 # as above
+            pass
 
 
 class Patches:

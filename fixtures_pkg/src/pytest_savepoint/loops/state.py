@@ -22,8 +22,10 @@ Picture = tuple[contextvars.Context, dict[str, dict[Any, Any]]]
 class State:
     """Compares context variables and dependency overrides before and after each test and each fixture."""
 
-    def __init__(self, recorder: Recorder, caller: Caller) -> None:
+    def __init__(self, recorder: Recorder, caller: Caller, describe: Callable[[], Fact | None]) -> None:
+        """:param describe: gives the function of the test that runs, with its source."""
         self._recorder = recorder
+        self._describe = describe
         self._caller = caller
         self._modules = 0
         self.leaks: deque[Fact] = deque(maxlen=20)
@@ -44,7 +46,6 @@ class State:
         """The name of an application of the caller, as it stands in facts."""
         return next((name for name, known in self._applications.items() if known is app and app is not None), None)
 
-    @harmless
     def begin(self) -> None:
         """A test starts."""
         self._before = self.picture()
@@ -59,15 +60,12 @@ class State:
         for name, _ in _changes(before, self.picture()):
             self._set_by[name] = describe
 
-    @harmless
-    def end(self, describe: Callable[[], Fact | None]) -> None:
-        """A test is over, with its teardown; what is still changed has leaked.
-
-        :param describe: gives the test's function with its source.
-        """
-        if self._before is None:
+    def end(self) -> None:
+        """A test is over, with its teardown; what is still changed has leaked."""
+        before, self._before = self._before, None
+        if before is None:
             return
-        for name, value in _changes(self._before, self.picture()):
+        for name, value in _changes(before, self.picture()):
             kind, _, variable = name.partition(" ")
             setter = self._set_by.get(name)
             fact = self._recorder.note(
@@ -75,12 +73,10 @@ class State:
                 name=variable,
                 value=value,
                 fixture=setter() if setter is not None else None,
-                function=describe(),
+                function=self._describe(),
             )
             if kind == "context":
                 self.leaks.append(fact)
-        self._before = None
-        self._set_by.clear()
 
     def _find_applications(self) -> list[tuple[str, Any]]:
         found: dict[int, tuple[str, Any]] = {}

@@ -6,7 +6,6 @@ import asyncio
 import inspect
 import re
 import weakref
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from pytest_savepoint.loops.local_time import LocalTime
 from pytest_savepoint.loops.lock_waits import LockWaits
 from pytest_savepoint.loops.logs import Logs
 from pytest_savepoint.loops.makers import Loops
-from pytest_savepoint.loops.patches import Patches, harmless
+from pytest_savepoint.loops.patches import Patches, harmless, harmlessly
 from pytest_savepoint.loops.reach import Reach, reached, setters
 from pytest_savepoint.loops.sessions import Sessions
 from pytest_savepoint.loops.state import State
@@ -68,11 +67,11 @@ class Watch:
         self.late_writes = LateWrites(recorder, self.caller, self.history)
         self.lock_waits = LockWaits(recorder, self.connections, self.history)
         self.local_time = LocalTime(recorder, self.caller, self.connections, self.history)
-        self.state = State(recorder, self.caller)
+        self.state = State(recorder, self.caller, self._test_with_setters)
         self.logs = Logs(recorder, self.caller)
         self.deadlines = Deadlines(recorder, self.caller)
         self.caches = Caches(recorder, self.caller)
-        self.left = Left(recorder, self.caller)
+        self.left = Left(recorder, self.caller, self._test)
         self.failures = Failures(
             caller=self.caller,
             loops=self.loops,
@@ -88,6 +87,9 @@ class Watch:
         self._fixtures: weakref.WeakKeyDictionary[Any, Fact | None] = weakref.WeakKeyDictionary()
         self._setters: weakref.WeakKeyDictionary[Any, list[Fact]] = weakref.WeakKeyDictionary()
         self._patches = Patches()
+        self._function: Any = None
+        self._at_beginnings = self.state.begin, self.tasks.begin, self.logs.begin, self.left.begin, self.caches.look
+        self._at_ends = self.growth.look, self.state.end, self.logs.end, self.late_writes.end, self.left.end
 
     def start(self) -> None:
         self.loops.install(self._patches)
@@ -132,30 +134,23 @@ class Watch:
 
         :param function: the test's own, if it has one.
         """
+        self._function = function
         self.caller.test = code_of(function)
-        self.state.begin()
-        self.tasks.begin()
-        self.logs.begin()
-        self.left.begin()
-        self.caches.look()
+        harmlessly(self._at_beginnings)
 
-    def called(self, test: str, function: Any, *, passed: bool) -> None:
-        """A test's own function is over, or its set-up has failed."""
-        self.caches.look()
-        if passed:
-            self.local_time.look(test, function)
+    def called(self, *, passed: bool) -> None:
+        """The test's own function is over, or its set-up has failed."""
+        harmlessly((self.caches.look, self.local_time.look) if passed else (self.caches.look,))
 
-    def end_test(self, test: str, function: Any, reachable: Callable[[], list[Any]]) -> None:
-        """A test is over, with its teardown.
+    def end_test(self) -> None:
+        """The test is over, with its teardown."""
+        harmlessly(self._at_ends)
 
-        :param function: the test's own, if it has one.
-        :param reachable: gives all functions that the test can get at.
-        """
-        self.growth.look(test)
-        self.state.end(lambda: self.with_setters(self.function(function), function))
-        self.logs.end()
-        self.late_writes.end(test)
-        self.left.end(lambda: self.function(function), reachable)
+    def _test(self) -> Fact | None:
+        return self.function(self._function)
+
+    def _test_with_setters(self) -> Fact | None:
+        return self.with_setters(self._test(), self._function)
 
     def stop(self) -> None:
         for forget in self._libraries:
