@@ -121,10 +121,13 @@ def _frozen_now(record: Record) -> Iterator[Finding]:
                 for each in transaction
                 if each["sql"].lower().lstrip().startswith("select") and each["when"] == "call"
             ]
-            if not stamped or not asked or len([e for e in transaction if written(e["sql"])[0]]) < 2:
+            if not stamped or not asked:
+                continue
+            comparison = failure["comparison"] or {}
+            is_start = _is_its_start(failure, comparison, transaction[0], stamped[-1])
+            if not is_start and len([each for each in transaction if written(each["sql"])[0]]) < 2:
                 continue
             question = asked[-1]["sql"].lower()
-            comparison = failure["comparison"] or {}
             signs = "[-<>]" if _took_no_time(comparison) else "[<>]"
             in_sql = transaction in outer and any(
                 re.search(rf"\b{column}\b\s*{signs}|{signs}\s*(?:\w+\.)?\b{column}\b", question) for column in columns
@@ -134,7 +137,7 @@ def _frozen_now(record: Record) -> Iterator[Finding]:
                 and comparison.get("equal")
                 and comparison["op"] in ("<", ">", "!=")
             )
-            if not in_sql and not in_python:
+            if not in_sql and not in_python and not is_start:
                 continue
             site = _stamping(failure, stamped[-1]) or stamped[-1]["site"]
             yield finding(
@@ -157,6 +160,25 @@ def _stamping(failure: Fact, update: Fact) -> Fact | None:
     table = written(update["sql"])[1]
     stamps = (each for each in failure["stamps"] or () if each["table"] == table and each["column"] in columns)
     return next((each["site"] for each in stamps), None)
+
+
+def _is_its_start(failure: Fact, comparison: Fact, first: Fact, stamp: Fact) -> bool:
+    """Whether what should be the later of two times is when the transaction began, and the other lies before the stamp.
+
+    :param first: the transaction's first statement after BEGIN.
+    """
+    moments = comparison.get("moments")
+    if not moments or comparison["op"] not in (">", ">=", "<", "<="):
+        return False
+    late, early = moments if comparison["op"] in (">", ">=") else reversed(moments)
+    begun = [
+        each["time"]
+        for each in failure["statements"]
+        if each["connection"] == first["connection"]
+        and each["sql"].upper().startswith(("BEGIN", "START TRANSACTION"))
+        and each["time"] <= first["time"]
+    ]
+    return bool(begun and begun[-1] <= late <= first["time"] and late < early <= stamp["time"])
 
 
 def _took_no_time(comparison: Fact) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from datetime import datetime
+
 from pytest_savepoint.evidence import Fact
 
 __all__ = ["compared"]
@@ -18,6 +21,7 @@ def compared(op: str, left: object, right: object) -> Fact:
         "equal": _equal(left, right),
         "reordered": _reordered(left, right),
         "shown": [_short(left), _short(right)],
+        "moments": _moments(left, right),
     }
 
 
@@ -25,6 +29,14 @@ def _short(value: object) -> str | None:
     """A number or a short text as it stands in an assertion; longer things may hold anything."""
     plain = isinstance(value, int | float) or (isinstance(value, str) and len(value) < _LONGEST)
     return repr(value) if plain else None
+
+
+def _moments(left: object, right: object) -> list[float] | None:
+    """Two times that name their zone, as the clock by which statements are noted would have shown them."""
+    if not (isinstance(left, datetime) and isinstance(right, datetime) and left.tzinfo and right.tzinfo):
+        return None
+    ahead = time.time() - time.monotonic()
+    return [left.timestamp() - ahead, right.timestamp() - ahead]
 
 
 def _equal(left: object, right: object) -> bool:

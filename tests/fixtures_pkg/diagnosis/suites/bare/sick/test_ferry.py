@@ -148,3 +148,11 @@ async def test_crate_is_broken_up(pool):
         await reader.fetch("select name from crate")
         await writer.execute("set lock_timeout = '100ms'")
         await writer.execute("drop table if exists crate")
+
+
+async def test_second_watch_is_later(connection):
+    async with connection.transaction():
+        await connection.execute("create table watch as select 1 as id, clock_timestamp() as seen")
+        first = await connection.fetchval("select seen from watch")
+        await connection.execute("update watch set seen = current_timestamp")  # SP606
+        assert await connection.fetchval("select seen from watch") > first

@@ -1,6 +1,7 @@
 """Tests named `..._fails` fail for an ordinary reason: what they expect is wrong."""
 
 import asyncio
+import datetime
 
 import asyncpg
 import pytest
@@ -111,3 +112,11 @@ async def test_slept_while_others_are_written_fails(clerk, connection):
     clerk.begin(["ann"])
     await asyncio.sleep(0.001)
     assert await connection.fetchval("select count(*) from seat where row = 9") == 1
+
+
+async def test_watch_is_later_than_what_came_after_it_fails(connection):
+    async with connection.transaction():
+        await connection.execute("create table watch as select 1 as id, clock_timestamp() as seen")
+        await connection.execute("update watch set seen = current_timestamp")
+        after = datetime.datetime.now(datetime.timezone.utc)
+        assert await connection.fetchval("select seen from watch") > after
