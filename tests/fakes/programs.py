@@ -15,8 +15,8 @@ __all__ = ["LEAN", "OTHER_VERSIONS", "UV", "every_version", "path_with_postgresq
 UV = str(Path(sys.executable).with_name("uv"))
 """A machine need not have it elsewhere."""
 
-LEAN = ("-p", "no:hypothesispytest", "-p", "no:respx")
-"""Leaves out plugins that no suite here uses; their imports are a quarter of a short run."""
+LEAN = ("-p", "no:hypothesispytest", "-p", "no:respx", "-p", "no:anyio", "-p", "no:pytest_cov")
+"""Leaves out plugins that a suite here has to ask for; their imports are half of a short run."""
 
 OTHER_VERSIONS = ("14", "17")
 """Of PostgreSQL, beside those of the system and of the embedded wheel."""

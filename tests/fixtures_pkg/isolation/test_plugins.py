@@ -81,7 +81,7 @@ PLUGINS = {
         {f"test_{scope}.py": LOOP_OF.format(scope) for scope in ("function", "class", "module", "session")},
         ["-o", "asyncio_mode=strict"],
     ),
-    "anyio": ({"test_anyio.py": ANYIO}, ["-p", "no:asyncio"]),
+    "anyio": ({"test_anyio.py": ANYIO}, ["-p", "no:asyncio", "-p", "anyio"]),
 }
 IMPORTS = """
 import pytest

@@ -34,6 +34,7 @@ def parts(observer, tmp_path):
     """Run a shard and give the folder that it leaves, as an artifact would be kept."""
     observer.write(shop=SHOP, test_shop=TESTS)
     observer.environ["SAVEPOINT_COVERAGE"] = "true"
+    observer.environ["SAVEPOINT_PYTEST_ARGS"] += " -p pytest_cov"
 
     def run(shard: str, *arguments: str):
         done = observer.call("run", "--shard", shard, *arguments)
