@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -39,8 +40,10 @@ def missing_additions(contents: Contents, settings: Settings, project: Path) -> 
 
 def install_additions(
     python: Path, contents: Contents, requirements: list[str], *, cache: Path, environ: Mapping[str, str]
-) -> None:
+) -> subprocess.Popen[bytes] | None:
     """Install what is missing, and our fixture package when it is not there or is another version.
+
+    Gives what still compiles our package, None where that is done.
 
     :raises InstallError: when it does not fit to what the caller has installed.
     """
@@ -52,8 +55,8 @@ def install_additions(
         pins = (f"{name}=={version}" for name, version in contents.installed.items() if name != "pytest-savepoint")
         kept.write_text("\n".join(pins))
         command += ["--constraint", kept]
-        if not requirements and _is_added_alone(command, python, folder=Path(scratch), environ=environ):
-            return
+        if not requirements and _is_added_alone(command, folder=Path(scratch), environ=environ):
+            return _compile(python, environ)
         try:
             run_program(command, folder=Path(scratch), environ=environ, purpose="Installing")
         except InstallError as error:
@@ -61,19 +64,26 @@ def install_additions(
                 f"What a run needs could not be added to {contents.prefix} without changing what is installed there.\n"
                 f"{error}\nRaise the version that is in the way in your own requirements."
             ) from None
+    return None
 
 
-def _is_added_alone(command: list[str | Path], python: Path, *, folder: Path, environ: Mapping[str, str]) -> bool:
-    """Add our package where all that it needs is there: no index is asked, and nothing but it is compiled."""
+def _is_added_alone(command: list[str | Path], *, folder: Path, environ: Mapping[str, str]) -> bool:
+    """Add our package where all that it needs is there: no index is asked, and nothing is compiled."""
     quickly = {"UV_COMPILE_BYTECODE": "0", "UV_OFFLINE": "1"}
     try:
         run_program(command, folder=folder, environ={**environ, **quickly}, purpose="Installing")
     except InstallError:
         return False  # the index has what is missing, or it is said what is in the way
-    # Otherwise every worker of the suite compiles the same modules at the same time.
-    compiling = "import compileall, os, pytest_savepoint; compileall.compile_dir(os.path.dirname(pytest_savepoint.__file__), quiet=2)"
-    run_program((python, "-c", compiling), folder=folder, environ=environ, purpose="Compiling pytest-savepoint")
     return True
+
+
+def _compile(python: Path, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Compile our package beside what comes next; otherwise each worker compiles the same modules at the same time."""
+    program = "import compileall, os, pytest_savepoint; compileall.compile_dir(os.path.dirname(pytest_savepoint.__file__), quiet=2)"
+    return subprocess.Popen(
+        [str(python), "-c", program], cwd=_DISTRIBUTION, env=dict(environ), stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
 
 
 def _uses_anyio(project: Path) -> bool:

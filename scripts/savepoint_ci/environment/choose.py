@@ -10,12 +10,21 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from savepoint_ci.environment import probe
 from savepoint_ci.environment.uv import UV, InstallError, run_program
 
-__all__ = ["Contents", "active_python", "environment_python", "find_base_python", "make_once", "read_contents"]
+__all__ = [
+    "Contents",
+    "active_python",
+    "ask_for_contents",
+    "environment_python",
+    "find_base_python",
+    "make_once",
+    "read_contents",
+]
 
 
 @dataclass(frozen=True)
@@ -111,13 +120,30 @@ def read_contents(python: Path, environ: Mapping[str, str]) -> Contents:
 
     :raises InstallError: when it does not run.
     """
+    return ask_for_contents(python, environ)()
+
+
+def ask_for_contents(python: Path, environ: Mapping[str, str]) -> Callable[[], Contents]:
+    """The same, as a function that waits for the answer, so that something else can be done meanwhile.
+
+    :raises InstallError: when it does not run, then or now.
+    """
+    fault = f"{python} does not work as a Python interpreter:\n"
     try:
-        printed = subprocess.run(
-            [str(python), probe.__file__], env=dict(environ), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            check=True,
-        ).stdout  # fmt: skip
-        found = json.loads(printed.splitlines()[-1])
-    except (OSError, subprocess.CalledProcessError, ValueError, IndexError) as error:
-        detail = getattr(error, "stderr", "") or error
-        raise InstallError(f"{python} does not work as a Python interpreter:\n{detail}") from None
-    return Contents(found["installed"], found["savepoint"], Path(found["prefix"]), found["virtual"])
+        process = subprocess.Popen(
+            [str(python), probe.__file__], env=dict(environ), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+    except OSError as error:
+        raise InstallError(f"{fault}{error}") from None
+
+    @cache
+    def answer() -> Contents:
+        printed, said = process.communicate()
+        try:
+            found = json.loads(printed.splitlines()[-1])
+        except (ValueError, IndexError) as error:
+            raise InstallError(f"{fault}{said or error}") from None
+        return Contents(found["installed"], found["savepoint"], Path(found["prefix"]), found["virtual"])
+
+    return answer

@@ -7,13 +7,14 @@ import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from savepoint_ci.environment.additions import install_additions, missing_additions, our_digest
 from savepoint_ci.environment.choose import (
     Contents,
     active_python,
+    ask_for_contents,
     find_base_python,
     make_once,
     read_contents,
@@ -82,11 +83,12 @@ def callers_python(invocation: Invocation) -> Path:
 
 def _fill(
     invocation: Invocation, python: Path, dependencies: Dependencies | None, undeclared: Sequence[str] = ()
-) -> None:
-    contents = read_contents(python, invocation.environ)
+) -> subprocess.Popen[bytes] | None:
+    """Install what is declared and what a run needs; gives what still compiles our package."""
+    contents = ask_for_contents(python, invocation.environ)
     if dependencies and _install_dependencies(invocation, python, dependencies, contents):
-        contents = read_contents(python, invocation.environ)
-    _add_what_is_missing(invocation, python, contents, undeclared)
+        contents = ask_for_contents(python, invocation.environ)
+    return _add_what_is_missing(invocation, python, contents(), undeclared)
 
 
 def _undeclared(invocation: Invocation, dependencies: Dependencies | None) -> list[str]:
@@ -95,25 +97,27 @@ def _undeclared(invocation: Invocation, dependencies: Dependencies | None) -> li
 
 def _add_what_is_missing(
     invocation: Invocation, python: Path, contents: Contents, undeclared: Sequence[str] = ()
-) -> None:
+) -> subprocess.Popen[bytes] | None:
     known = {name.lower().replace("_", "-") for name in contents.installed}
     requirements = [each for each in undeclared if re.split(r"[\[>]", each)[0] not in known]
     requirements += missing_additions(contents, invocation.settings, invocation.project)
-    if requirements or contents.savepoint != our_digest():
-        install_additions(python, contents, requirements, cache=invocation.cache, environ=invocation.environ)
-        invocation.display.say(f"savepoint: added {', '.join([*requirements, 'pytest-savepoint'])}")
+    if not requirements and contents.savepoint == our_digest():
+        return None
+    compiling = install_additions(python, contents, requirements, cache=invocation.cache, environ=invocation.environ)
+    invocation.display.say(f"savepoint: added {', '.join([*requirements, 'pytest-savepoint'])}")
+    return compiling
 
 
 def _install_dependencies(
-    invocation: Invocation, python: Path, dependencies: Dependencies, contents: Contents
+    invocation: Invocation, python: Path, dependencies: Dependencies, contents: Callable[[], Contents]
 ) -> bool:
     """Install what the project says; whether anything may have changed."""
-    environ = _activated(invocation, python, contents)
     folder, changed = invocation.project, False
     with tempfile.TemporaryDirectory() as scratch:
         for command in dependencies.commands(python, Path(scratch)):
-            if not changes_nothing(command, folder=folder, environ=environ):
+            if not changes_nothing(command, folder=folder, environ=invocation.environ_without_token):
                 changed = True
+                environ = _activated(invocation, python, contents())
                 run_program(command, folder=folder, environ=environ, purpose=f"Installing from {dependencies.source}")
     return changed
 
@@ -138,8 +142,9 @@ def _kept_environment(invocation: Invocation, dependencies: Dependencies | None)
     )
 
     def fill(python: Path) -> None:
-        if not invocation.settings.install:
-            _fill(invocation, python, dependencies, undeclared)
+        compiling = None if invocation.settings.install else _fill(invocation, python, dependencies, undeclared)
+        if compiling:
+            compiling.wait()  # the environment is to be moved
 
     home = invocation.cache / "environments"
     return make_once(home, key, base, fill, invocation.environ, with_base=with_base)
