@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import hashlib
 import os
 import shutil
 import subprocess
@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from programs import UV
+from pytest_savepoint.cache import cache_directory
 
 ROOT = Path(__file__).parents[2]
 NEWEST_FIRST = ("3.14", "3.13", "3.12", "3.11")
@@ -34,23 +35,38 @@ def find_interpreter(version: str) -> str | None:
     return None
 
 
-@pytest.fixture(scope="session")
-def make_environment(tmp_path_factory: pytest.TempPathFactory) -> MakeEnvironment:
+@pytest.fixture
+def make_environment(tmp_path: Path) -> MakeEnvironment:
     """Make an environment for a version of Python, or for the newest on this machine, and give its interpreter."""
+    return lambda version, *install: _install(tmp_path / "environment", _interpreter(version), *install)
 
-    @functools.cache
+
+@pytest.fixture
+def make_corner() -> MakeEnvironment:
+    """The same, kept with its bytecode for the next run of these tests, which brings it up to date."""
+
     def make(version: str, *install: str) -> Path:
-        candidates = NEWEST_FIRST if version == "newest" else (version,)
-        interpreter = next(filter(None, map(find_interpreter, candidates)), None)
-        if interpreter is None:
-            pytest.fail(f"Python {version} is missing; install it: uv python install {candidates[0]}", pytrace=False)
-        environment = tmp_path_factory.mktemp("environment") / version
-        subprocess.run([UV, "venv", "--quiet", "--no-project", "--python", interpreter, environment], check=True)
-        python = environment / "bin" / "python"
-        subprocess.run([UV, "pip", "install", "--quiet", "--python", python, *install], cwd=ROOT, check=True)
-        return python
+        interpreter = _interpreter(version)
+        name = hashlib.sha256(repr((interpreter, install)).encode()).hexdigest()[:20]
+        return _install(cache_directory(os.environ) / "corners" / name, interpreter, "--upgrade", *install)
 
     return make
+
+
+def _interpreter(version: str) -> str:
+    candidates = NEWEST_FIRST if version == "newest" else (version,)
+    interpreter = next(filter(None, map(find_interpreter, candidates)), None)
+    if interpreter is None:
+        pytest.fail(f"Python {version} is missing; install it: uv python install {candidates[0]}", pytrace=False)
+    return interpreter
+
+
+def _install(environment: Path, interpreter: str, *install: str) -> Path:
+    python = environment / "bin" / "python"
+    if not python.exists():
+        subprocess.run([UV, "venv", "--quiet", "--no-project", "--python", interpreter, environment], check=True)
+    subprocess.run([UV, "pip", "install", "--quiet", "--python", python, *install], cwd=ROOT, check=True)
+    return python
 
 
 class Project:

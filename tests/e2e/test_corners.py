@@ -19,17 +19,17 @@ CORNERS = {
         ("tomli", "pytest<9", "pytest-asyncio==0.24.*", "sqlalchemy==2.0.*", "asyncpg==0.29.*"),
         ("-n", "2", "-o", "asyncio_mode=strict"),
     ),
-    "newest": ("newest", ("pytest-randomly",), ("-n", "4", *SESSION_LOOPS)),
+    "newest": ("newest", ("pytest-randomly",), ("-n", "3", *SESSION_LOOPS)),
 }
 OURS = "select array_agg(datname::text) from pg_database where datname like 'savepoint%'"
 
 
-async def test_two_corners_at_once_on_one_server_are_green_and_leave_nothing(example, make_environment):
+async def test_two_corners_at_once_on_one_server_are_green_and_leave_nothing(example, make_corner):
     server = start_server(read_settings(example.project.parent, environ={}), cache=example.cache)
     example.environ["SAVEPOINT_SERVER_URL"] = server.address.url("postgres", "postgresql")
     runs = {}
     for corner, (version, pins, arguments) in CORNERS.items():
-        python = make_environment(version, *REQUIREMENTS, *pins)
+        python = make_corner(version, *REQUIREMENTS, *pins)
         runs[corner] = example.start_pytest(python, "-p", "second_look", *arguments)
     printed = {corner: run.communicate()[0] for corner, run in runs.items()}
     for corner, run in runs.items():
