@@ -16,7 +16,6 @@ from savepoint_ci.github.comment import upsert_comment
 from savepoint_ci.github.errors import GitHubError
 from savepoint_ci.github.event import Event, read_event
 from savepoint_ci.github.names import api_url, comment_key, repository_url, run_url
-from savepoint_ci.github.tested_run import fetch_report
 from savepoint_ci.report.markdown import COMMENT_BYTES, comment_body, comment_marker
 from savepoint_ci.report.model import Report
 
@@ -68,6 +67,8 @@ def publish_tested_run(
     """
     if environ.get("GITHUB_EVENT_NAME") != "workflow_run":
         return Publication("summary only", reason="savepoint post runs in a workflow that workflow_run starts")
+    from savepoint_ci.github.tested_run import fetch_report  # noqa: PLC0415 - the comment of a job opens no archive
+
     return _publish(lambda client, event: fetch_report(client, event, artifact), settings, environ, make_client)
 
 
