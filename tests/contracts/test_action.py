@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from pytest_savepoint.settings import SETTINGS
+from read_yaml import read_yaml
 from savepoint_ci.verbs import VERBS
 
 ROOT = Path(__file__).parents[2]
-ACTION: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text())
+ACTION: dict[str, Any] = read_yaml((ROOT / "action.yml").read_text())
 STEPS: list[dict[str, Any]] = ACTION["runs"]["steps"]
 OURS = [step for step in STEPS if "scripts/savepoint" in step.get("run", "")]
 

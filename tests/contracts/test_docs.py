@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 from pytest_savepoint.errors import ExitCode
 from pytest_savepoint.settings import read_settings
+from read_yaml import read_yaml
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "tests/README.md")]
@@ -62,18 +62,18 @@ def test_settings_in_samples_exist(tmp_path: Path) -> None:
 
 @every_page
 def test_workflow_samples_are_files_of_workflows(page: Path) -> None:
-    workflows = [yaml.safe_load(file.read_text()) for file in (ROOT / "workflows").glob("*.yml")]
+    workflows = [read_yaml(file.read_text()) for file in (ROOT / "workflows").glob("*.yml")]
     for kind, text in FENCE.findall(page.read_text()):
         if kind == "yaml" and not text.startswith("repos:"):
-            assert yaml.safe_load(text) in workflows
+            assert read_yaml(text) in workflows
 
 
 @every_page
 def test_hooks_in_samples_exist(page: Path) -> None:
-    known = {each["id"] for each in yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())}
+    known = {each["id"] for each in read_yaml((ROOT / ".pre-commit-hooks.yaml").read_text())}
     for kind, text in FENCE.findall(page.read_text()):
         if kind == "yaml" and text.startswith("repos:"):
-            hooks = (hook for repository in yaml.safe_load(text)["repos"] for hook in repository["hooks"])
+            hooks = (hook for repository in read_yaml(text)["repos"] for hook in repository["hooks"])
             assert {hook["id"] for hook in hooks} <= known
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from read_yaml import read_yaml
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = sorted((ROOT / "workflows").glob("*.yml"))
@@ -25,13 +26,13 @@ by_name = pytest.mark.parametrize("file", SAMPLES, ids=lambda file: file.stem)
 
 
 def read(file: Path) -> dict[str, Any]:
-    return yaml.safe_load(file.read_text())
+    return read_yaml(file.read_text())
 
 
 def as_in_our_own_ci(job: dict[str, Any]) -> dict[str, Any]:
     """A sample's job, with this commit's action and the example application."""
     text = re.sub(r"savepoint-ci/savepoint/((?:\.github|scripts)/\S+?)@v[\d.]+", r"./\1", yaml.safe_dump(job))
-    own: dict[str, Any] = yaml.safe_load(re.sub(r"savepoint-ci/savepoint@v[\d.]+", "./", text))
+    own: dict[str, Any] = read_yaml(re.sub(r"savepoint-ci/savepoint@v[\d.]+", "./", text))
     for caller in [own, *own.get("steps", [])]:
         uses = caller.get("uses", "")
         if uses.startswith("./scripts/"):  # it works on no project, so the sample has checked none out

@@ -6,9 +6,10 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from playwright.sync_api import Page, sync_playwright
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 __all__ = ["OpenPage", "Opened", "opener"]
 
@@ -28,6 +29,8 @@ OpenPage = Callable[..., Opened]
 @contextmanager
 def opener() -> Iterator[OpenPage]:
     """A function that opens an address in a fresh context of one browser: Debian calls it chromium, others google-chrome."""
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium") or shutil.which("google-chrome"))
 

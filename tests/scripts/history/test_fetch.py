@@ -58,16 +58,16 @@ def test_artifact_that_lies_about_its_branch_is_found_out_by_its_run(github, fet
 @pytest.mark.parametrize(
     "archive",
     [
-        b"no archive",
-        zipped(other_txt="x"),
-        zipped(history_json_gz=b"\x1f\x8bno gzip"),
-        zipped(history_json_gz=b"x" * (HISTORY_BYTES + 1)),
+        lambda: b"no archive",
+        lambda: zipped(other_txt="x"),
+        lambda: zipped(history_json_gz=b"\x1f\x8bno gzip"),
+        lambda: zipped(history_json_gz=b"x" * (HISTORY_BYTES + 1)),
     ],
     ids=["no archive", "another file", "no history", "too large"],
 )
 def test_poisoned_one_is_passed_over_for_the_one_before(fetch, leave, archive):
     leave(1)
-    leave(2, archive=archive)
+    leave(2, archive=archive())
     assert runs_of(fetch()) == 1
 
 
