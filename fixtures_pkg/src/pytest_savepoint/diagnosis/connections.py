@@ -165,7 +165,7 @@ def _not_returned(failure: Fact, exhausted: Fact) -> Finding | None:
     lost = [
         each
         for each in exhausted["holders"]
-        if each["sites"] and each["fixture"] is None and (each["own"] or _abandoned(each, failure))
+        if each["sites"] and (_outlives_its_fixture(each, failure) if each["fixture"] else _abandoned(each, failure))
     ]
     if not lost:
         return None
@@ -192,7 +192,13 @@ def _not_returned(failure: Fact, exhausted: Fact) -> Finding | None:
 
 def _abandoned(holder: Fact, failure: Fact) -> bool:
     task = holder["task"]
-    return bool((task is None or task["state"] != "pending") if holder["test"] == failure["test"] else True)
+    of_other = holder["test"] != failure["test"]
+    return bool(of_other or holder["own"] or task is None or task["state"] != "pending")
+
+
+def _outlives_its_fixture(holder: Fact, failure: Fact) -> bool:
+    """Whether a fixture of one test only, which is over, has taken a connection that is still out."""
+    return bool(holder["fixture"]["scope"] == "function" and holder["test"] != failure["test"])
 
 
 def _engine_name(exhausted: Fact) -> str:

@@ -127,7 +127,8 @@ def _self_deadlock(record: Record) -> Iterator[Finding]:
 def _waits_in_driver(failure: Fact, site: Fact) -> bool:
     """Whether a synchronous driver was at work; psycopg2's, written in C, leaves no lines of its own."""
     known = through(failure, "psycopg") or any(error["module"].startswith("psycopg") for error in failure["exceptions"])
-    return not through(failure, "asyncpg") and (known or bool(_SENDS.search(site["text"])))
+    sends = _SENDS.search(site["text"]) is not None and not through(failure, "sqlalchemy/ext/asyncio/")
+    return not through(failure, "asyncpg") and (known or sends)
 
 
 def _open_writes(failure: Fact) -> Fact | None:

@@ -48,7 +48,7 @@ def _sleep_based(record: Record) -> Iterator[Finding]:
         if not asserted(failure) or site is None or not working:
             continue
         function = failure["exceptions"][0]["function"]
-        hoped_for = [each for each in working if _writes_what_was_read(failure, each)]
+        hoped_for = [each for each in working if _is_hoped_for(failure, each)]
         sleep = _sleep_before(function, site["line"], failure["reached"]["sleeps"], asking=bool(hoped_for))
         if sleep is None:
             continue
@@ -67,12 +67,16 @@ def _sleep_based(record: Record) -> Iterator[Finding]:
         )
 
 
-def _writes_what_was_read(failure: Fact, task: Fact) -> bool:
-    """Whether the function in which a task waits writes to a table that the test's last query read."""
+def _is_hoped_for(failure: Fact, task: Fact) -> bool:
+    """Whether the function in which a task waits writes to a table that the test's last query read, or names what is expected."""
     asked = [each["sql"] for each in failure["statements"] if each["when"] == "call" and each["task"] != task["task"]]
     read = next((tables_of(sql) for sql in reversed(asked) if selects(sql)), set())
     source = "\n".join(line for at in task["waiting_at"] for line in (at["function"] or {"source": ()})["source"])
-    return any(re.search(_WRITES_TO.format(re.escape(table)), source, re.IGNORECASE) for table in read)
+    comparison = failure["comparison"] or {"op": "", "right": ""}
+    named = comparison["op"] == "==" and comparison["right"] == "str" and comparison["shown"][1]
+    return any(re.search(_WRITES_TO.format(re.escape(table)), source, re.IGNORECASE) for table in read) or bool(
+        named and re.search(rf"=\s*[\"']{re.escape(named[1:-1])}[\"']", source)
+    )
 
 
 def _sleep_before(function: Fact | None, line: int, sleepers: list[Fact], *, asking: bool) -> Culprit | None:

@@ -23,6 +23,7 @@ __all__ = ["RULES"]
 
 _COLUMNS = re.compile(r"^\s*select\s+(.+?)\s+from\b", re.IGNORECASE | re.DOTALL)
 _ORDERED = re.compile(r"\border\s+by\b", re.IGNORECASE)
+_LIMITED = re.compile(r"\b(limit|fetch\s+(first|next))\b", re.IGNORECASE)
 _AGGREGATE = re.compile(r"^\s*select\s+(count|sum|min|max|avg|exists|bool_\w+)\s*\(", re.IGNORECASE)
 
 
@@ -52,15 +53,17 @@ def _unordered_select(record: Record) -> Iterator[Finding]:
 
 
 def _moved(failure: Fact, select: str) -> Fact | None:
-    """The update of another test that moved the rows of which an assertion takes one by its place, and changed nothing of it."""
+    """The update of another test that moved the rows of which a test takes one by its place, and changed nothing of it."""
+    limited = _LIMITED.search(select) is not None
     site = innermost(failure)
     statement = enclosing(failure["function"], site["line"], ast.Assert) if site else None
-    by_place = statement is not None and any(_is_place(each) for each in ast.walk(statement))
+    by_place = statement is not None and " where " not in select.lower() and any(map(_is_place, ast.walk(statement)))
     columns = _COLUMNS.match(select)
-    if not by_place or columns is None or " where " in select.lower():
+    if not (by_place or limited) or columns is None:
         return None
+    seen = _words(select if limited else columns[1])
     writes = [each for each in failure["committed"] if each["table"] in tables_of(select) and each["when"] == "call"]
-    moves = [each for each in writes if each["verb"] == "update" and not _sets(each["sql"]) & _words(columns[1])]
+    moves = [each for each in writes if each["verb"] == "update" and not _sets(each["sql"]) & seen]
     return moves[-1] if moves and len(moves) == len(writes) else None
 
 

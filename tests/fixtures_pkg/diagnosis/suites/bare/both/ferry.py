@@ -17,6 +17,8 @@ async def open_pool():
     await pool.execute("create table if not exists seat (row int, name text)")
     for table in ("cargo", "whistle", "manifest", "crate"):
         await pool.execute(f"create table if not exists {table} (name text)")
+    await pool.execute("create table berth (name text, coats int)")
+    await pool.execute("insert into berth values ('north', 1), ('south', 1)")
     return pool
 
 
@@ -79,6 +81,27 @@ class Horn:
 
     async def idle(self):
         await asyncio.gather(*self._tasks)
+
+
+class Gate:
+    """Takes a while to open."""
+
+    state = "shut"
+
+    def begin(self):
+        self.opening = asyncio.create_task(self._open())
+
+    async def _open(self):
+        await asyncio.sleep(0.05)
+        self.state = "open"
+
+    async def seen(self):
+        await asyncio.sleep(0)
+        return self.state
+
+
+async def free_berth(connection):
+    return await connection.fetchval("select name from berth where name <> 'east' limit 1")  # SP506
 
 
 class Clerk:

@@ -1,7 +1,7 @@
 """The fixtures of both sides."""
 
 import pytest
-from ferry import Clerk, Log, open_pool
+from ferry import Clerk, Gate, Log, open_pool
 
 
 @pytest.fixture(scope="session")
@@ -15,6 +15,13 @@ async def pool():
 async def connection(pool):
     async with pool.acquire() as connection:  # SP507
         yield connection
+
+
+@pytest.fixture
+async def gate():
+    gate = Gate()
+    yield gate
+    await gate.opening
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 
 pytest_plugins = ["quay"]
+afloat = []
 
 
 @pytest.fixture
@@ -26,6 +27,25 @@ async def purser():
         await connection.execute(text("create table purse (coins int)"))
     yield engine
     await engine.dispose()
+
+
+@pytest.fixture(scope="module")
+async def dinghies():
+    import os
+
+    engine = create_async_engine(os.environ["DATABASE_URL"], pool_size=1, max_overflow=0, pool_timeout=0.1)
+    async with engine.begin() as connection:
+        await connection.execute(text("create table oar (length int)"))
+    yield engine
+    afloat.clear()
+    await engine.dispose()
+
+
+@pytest.fixture
+async def dinghy(dinghies):
+    dinghy = await dinghies.connect()  # SP202
+    afloat.append(dinghy)
+    return dinghy
 
 
 @pytest.fixture

@@ -2,9 +2,10 @@ import asyncio
 import datetime as dt
 
 import pytest
-from ferry import Boat, captain, route
+from ferry import Boat, captain, free_berth, route
 from harbour import Radar, buy_all, insist, settle, tide
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 
 class Meeting:
@@ -156,3 +157,29 @@ async def test_second_watch_is_later(connection):
         first = await connection.fetchval("select seen from watch")
         await connection.execute("update watch set seen = current_timestamp")  # SP606
         assert await connection.fetchval("select seen from watch") > first
+
+
+async def test_gate_opens(gate):
+    gate.begin()
+    await asyncio.sleep(0.001)  # SP605
+    assert await gate.seen() == "open"
+
+
+async def test_berth_is_painted(connection):
+    await connection.execute("update berth set coats = 2 where name = 'north'")
+
+
+async def test_northern_berth_is_free(connection):
+    assert await free_berth(connection) == "north"
+
+
+async def test_oars_are_counted_while_one_is_made(dinghies):
+    async with dinghies.begin() as connection:
+        await connection.execute(text("insert into oar values (3)"))
+        async with AsyncSession(dinghies) as session:
+            assert await session.scalar(text("select count(*) from oar")) == 1  # SP203
+
+
+@pytest.mark.parametrize("time", ["first", "second"])
+async def test_dinghy(dinghy, time):
+    assert await dinghy.scalar(text("select 1")) == 1

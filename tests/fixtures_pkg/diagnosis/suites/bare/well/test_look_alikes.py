@@ -5,7 +5,7 @@ import datetime
 
 import asyncpg
 import pytest
-from ferry import Boat, Horn, buy, captain, route
+from ferry import Boat, Horn, buy, captain, free_berth, route
 from kept import greeting
 
 
@@ -120,3 +120,17 @@ async def test_watch_is_later_than_what_came_after_it_fails(connection):
         await connection.execute("update watch set seen = current_timestamp")
         after = datetime.datetime.now(datetime.timezone.utc)
         assert await connection.fetchval("select seen from watch") > after
+
+
+async def test_gate_is_seen_open_too_early_fails(gate):
+    gate.begin()
+    await asyncio.sleep(0.001)
+    assert await gate.seen() == "closed"
+
+
+async def test_berth_is_painted(connection):
+    await connection.execute("update berth set name = 'west' where name = 'north'")
+
+
+async def test_renamed_berth_is_free_fails(connection):
+    assert await free_berth(connection) == "north"
