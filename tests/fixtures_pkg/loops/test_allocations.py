@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import pytest_savepoint
+from programs import LEAN
 
 # Whole runs of pytest, or of migrations, which take seconds.
 pytestmark = pytest.mark.e2e
@@ -31,6 +32,7 @@ def test_lines_whose_objects_stay_are_named_when_asked_for(pytester, monkeypatch
     pytester.runpytest_subprocess(
         "-p",
         "no:savepoint",
+        *LEAN,
         "-p",
         "pytest_savepoint.plugin",
         "--savepoint-memory",

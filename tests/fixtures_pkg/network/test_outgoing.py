@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from programs import LEAN
 
 # Whole runs of pytest, or of migrations, which take seconds.
 pytestmark = pytest.mark.e2e
@@ -85,7 +86,8 @@ def run(tmp_path: Path):
         (tmp_path / "pyproject.toml").write_text(
             '[tool.savepoint]\napp = "application:app"\n[tool.pytest.ini_options]\nasyncio_mode = "auto"\npythonpath = ["."]\n'
         )
-        command = [sys.executable, "-m", "pytest", "-p", "no:savepoint", "-p", "pytest_savepoint.plugin", "-rA", *arguments]
+        plugins = ["-p", "no:savepoint", *LEAN, "-p", "pytest_savepoint.plugin"]
+        command = [sys.executable, "-m", "pytest", *plugins, "-rA", *arguments]
         environment = {name: text for name, text in os.environ.items() if not name.startswith(("PYTEST_", "SAVEPOINT_"))}
         environment |= {"PYTHONPATH": str(SOURCE), **variables}
         done = subprocess.run(
@@ -97,7 +99,7 @@ def run(tmp_path: Path):
 
 
 def test_only_calls_that_leave_the_machine_are_refused_and_the_message_names_them(run) -> None:
-    said = run(CALLS, "--savepoint-outgoing-http", "refuse")
+    said = run(CALLS, "-p", "respx", "--savepoint-outgoing-http", "refuse")
     assert "4 failed, 3 passed" in said
     assert "test_it.py::test_async_client calls GET https://api.example.com/rates at application.py:16, which" in said
     assert "test_it.py::test_sync_client calls POST http://api.example.com/orders at test_it.py:" in said
