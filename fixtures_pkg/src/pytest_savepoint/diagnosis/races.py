@@ -129,7 +129,7 @@ def _serialization(record: Record) -> Iterator[Finding]:
         yield finding(
             "concurrency.serialization_failure",
             tests=[failure["test"]],
-            culprit=at_site(site),
+            culprit=at_site(_asks_for_isolation(failure, site) or site),
             explanation=f"PostgreSQL refused the transaction at {place(site)} because a concurrent one changed what it had read "
             "(40001). At REPEATABLE READ and SERIALIZABLE that is normal, and nothing here tries again.",
             fix="Run the whole transaction again on SQLSTATE 40001 (a small retry loop around it), or lock the rows it reads.",
@@ -139,6 +139,16 @@ def _serialization(record: Record) -> Iterator[Finding]:
                 failure["exceptions"][0]["message"][:160],
             ],
         )
+
+
+def _asks_for_isolation(failure: Fact, site: Fact | None) -> Fact | None:
+    """The line of the same function that begins the transaction with an isolation of its own: there belongs the retry."""
+    for statement in failure["statements"]:
+        begun: Fact | None = statement["site"]
+        asks = statement["sql"].upper().startswith(("BEGIN ISOLATION", "START TRANSACTION ISOLATION"))
+        if asks and site and begun and (begun["path"], begun["name"]) == (site["path"], site["name"]):
+            return begun
+    return None
 
 
 def _changed_meanwhile(failure: Fact, site: Fact | None) -> Fact | None:

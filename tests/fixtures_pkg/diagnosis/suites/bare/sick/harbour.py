@@ -37,6 +37,15 @@ async def settle():
     await asyncio.sleep(0.001)  # SP605
 
 
+async def paint(pool, name, complete):
+    async with pool.acquire() as connection:
+        async with connection.transaction(isolation="repeatable_read"):  # SP604
+            coats = await connection.fetchval("select coats from berth where name = $1", name)
+            await complete()
+            coats += 1
+            await connection.execute("update berth set coats = $1 where name = $2", coats, name)
+
+
 class Radar:
     """Turns on the connection of whoever watches it."""
 

@@ -3,7 +3,7 @@ import datetime as dt
 
 import pytest
 from ferry import Boat, captain, free_berth, route
-from harbour import Radar, buy_all, insist, settle, tide
+from harbour import Radar, buy_all, insist, paint, settle, tide
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -183,3 +183,8 @@ async def test_oars_are_counted_while_one_is_made(dinghies):
 @pytest.mark.parametrize("time", ["first", "second"])
 async def test_dinghy(dinghy, time):
     assert await dinghy.scalar(text("select 1")) == 1
+
+
+async def test_two_painters(pool):
+    meeting = Meeting(2)
+    await asyncio.gather(paint(pool, "south", meeting.wait), paint(pool, "south", meeting.wait))
