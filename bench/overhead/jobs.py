@@ -172,7 +172,8 @@ def page(samples: dict[tuple[str, str], list[Taken]], rounds: int, tests: int, l
         f"here and now. The job tests the example shop ({tests} tests, 8 migrations). Its requirements are there, and what its\n"
         "pytest takes is not counted; its migrations are. Cold has nothing of ours: the tool's environment, the fixture\n"
         "package, the server and the template are made, with packages from uv's cache. Warm is the next job on the same\n"
-        "machine; its server is started again, with the template that the first job left. It starts beside other steps.\n\n"
+        "machine; its server is started again, with the template that the first job left. What goes on beside the steps is\n"
+        "not in their processor time: the server's start, and the caller's coverage.py, which is loaded beside the template.\n\n"
         f"{table}\n"
     )
 

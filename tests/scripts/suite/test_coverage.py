@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import psutil
 import pytest
 from pytest_savepoint.settings import read_settings
 from savepoint_ci.report.model import FileLines, Report, Run, Verdict
@@ -351,6 +352,14 @@ def test_configuration_that_coverage_refuses_is_told(project):
     plan = project.plan()
     assert "nonsense" in plan.warnings[0]
     assert plan.arguments
+
+
+def test_callers_coverage_that_was_killed_meanwhile_is_started_again(project):
+    before = project.write(PLAIN).plan()
+    (asked,) = [each for each in psutil.Process().children() if "caller_coverage.py" in each.cmdline()[-1]]
+    asked.kill()
+    asked.wait()
+    assert project.plan() == before
 
 
 def test_environment_without_pytest_cov_is_told(project, tmp_path):
