@@ -158,9 +158,11 @@ class State:
         import shutil  # noqa: PLC0415 - only the last step needs it
 
         removed = self.folder.with_name(f"{self.folder.name}.removed")
-        with suppress(FileNotFoundError):
-            self.folder.rename(removed)
         shutil.rmtree(removed, ignore_errors=True)
+        with suppress(OSError):  # there is none, or a file of it is open on Windows
+            self.folder.rename(removed)
+        for each in (removed, self.folder):
+            shutil.rmtree(each, ignore_errors=True)
 
     def _path(self, kind: type[Fact]) -> Path:
         return self.folder / f"{kind.__name__.lower()}.json"
