@@ -19,11 +19,14 @@ _PLAIN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|\d{1,6}(?:\.\d{1,3}){0,2}%?|
 _PUNCTUATION = re.compile(r"[.,;:!?)]+(?=\s|$)")
 _LINKED = re.compile(r"[0-9a-f]{7,}|^www$", re.IGNORECASE)
 """Plain letters that become a link all the same: the name of a commit, and the beginning of an address."""
+_MOST_TICKS = 79
+"""A code span may begin with 80 on GitHub, and must with one more than it has."""
+_LONG_TICKS = re.compile(f"`{{{_MOST_TICKS},}}")
 
 
 def code(text: str, limit: int = 200) -> str:
     """Return one line of text as a code span that it cannot leave."""
-    text = cut(clean_line(text), limit) or " "
+    text = _LONG_TICKS.sub("`" * _MOST_TICKS, cut(clean_line(text), limit) or " ")
     ticks = "`" * (_longest_run_of_ticks(text) + 1)
     pad = " " if text.startswith("`") or text.endswith("`") else ""
     return f"{ticks}{pad}{text}{pad}{ticks}"

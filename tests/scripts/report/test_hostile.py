@@ -82,6 +82,14 @@ def test_text_inside_a_line_stays_inside_it(text, markup):
     assert page.plain.strip().endswith("z")
 
 
+@pytest.mark.parametrize("ticks", [78, 79, 80, 81, 150])
+def test_code_with_more_ticks_than_a_span_may_begin_with_stays_code(ticks):
+    page = as_github_renders(f"a {code('`' * ticks + ' @octocat')} z")
+
+    assert_only_ours(page)
+    assert page.plain.split() == ["a", "z"]
+
+
 @patient
 @given(hostile)
 def test_fenced_text_cannot_end_its_fence(text):
