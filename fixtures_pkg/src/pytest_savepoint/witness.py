@@ -49,7 +49,7 @@ class Witness:
         self._failed = FailedTest(watch)
         watch.left.reachable = self._reachable
         self._item: pytest.Item | None = None
-        self._function: Any = None  # that item's; to ask pytest for it takes as long as all else that a test pays here
+        self._function: Any = None
 
     def pytest_unconfigure(self) -> None:
         self._watch.stop()
@@ -124,7 +124,8 @@ class Witness:
         self._recorder.test, self._recorder.when = item.nodeid, "setup"
         self._failed.begin()
         self._queries.begin()
-        self._item, self._function = item, getattr(item, "function", None)
+        called = getattr(item, "obj", None)
+        self._item, self._function = item, getattr(called, "__func__", called)
         self._watch.begin_test(self._function)
 
     # -- outcomes -------------------------------------------------------------------------------------------------

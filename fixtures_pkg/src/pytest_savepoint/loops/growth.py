@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import heapq
 import os
@@ -38,12 +39,16 @@ class Growth:
         self._file: int | None = None
         self._first: tuple[int, int, int, int] | None = None
         self._last = (0, 0, 0, 0)
+        self._collected: dict[str, object] = {}  # what the garbage collector said last, until the next look
         self._peak = 0
         self._allocations: Allocations | None = None
         self._grown: list[tuple[int, int, str, int, int, int]] = []  # bytes, number, test, tasks, connections, cycles
         self._number = 0
 
     def start(self) -> None:
+        # To ask the collector after each test costs more than all other looks together. A callback written in Python would
+        # let other threads run in the middle of whatever allocates; what builds a syntax tree in Python 3.11 fails for it.
+        gc.callbacks.append(self._collected.__setitem__)
         if os.path.exists("/proc/self/statm"):  # noqa: PTH110 # Linux; elsewhere only tasks and connections count
             self._file = os.open("/proc/self/statm", os.O_RDONLY)
 
@@ -52,6 +57,8 @@ class Growth:
         self._allocations = Allocations(caller)
 
     def stop(self) -> None:
+        with contextlib.suppress(ValueError):  # the suite may have cleared them
+            gc.callbacks.remove(self._collected.__setitem__)
         if self._allocations is not None:
             self._allocations.stop()
         if self._file is not None:
@@ -61,7 +68,11 @@ class Growth:
     def look(self) -> None:
         """A test is over."""
         resident = self._resident() if self._has_risen() else self._last[0]
-        now = resident, self._tasks(), self._connections(), _freed_from_cycles()
+        freed = self._last[3]
+        if self._collected:
+            self._collected.clear()
+            freed = _freed_from_cycles()
+        now = resident, self._tasks(), self._connections(), freed
         last, self._last = self._last, now
         held = now[0] - last[0] < _WORTH_NOTING and now[1] <= last[1] and now[2] <= last[2]
         if held and now[3] - last[3] < _CYCLES_WORTH_NOTING:
@@ -109,10 +120,5 @@ class Growth:
 
 
 def _freed_from_cycles() -> int:
-    """How many objects only the garbage collector could free so far.
-
-    A callback of the collector would run in the middle of whatever allocates, and let other threads run there, too; what
-    builds a syntax tree in Python 3.11 fails for it.
-    """
-    youngest, young, old = gc.get_stats()
-    return int(youngest["collected"] + young["collected"] + old["collected"])
+    """How many objects only the garbage collector could free so far."""
+    return sum(generation["collected"] for generation in gc.get_stats())

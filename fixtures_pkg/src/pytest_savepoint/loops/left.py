@@ -55,8 +55,8 @@ class Left:
         """What tests of this process have left and nobody has put back."""
 
     def install(self, patches: Patches) -> None:
-        for name in ("__setitem__", "__delitem__"):
-            patches.wrap(type(_ENVIRONMENT), name, self._watch_variables)
+        patches.wrap(type(_ENVIRONMENT), "__setitem__", self._watch_setting)
+        patches.wrap(type(_ENVIRONMENT), "__delitem__", self._watch_removing)
         patches.wrap(os, "chdir", self._watch_directory)
         patches.wrap(random, "seed", self._watch_seed)
         patches.wrap(random, "setstate", self._watch_state)
@@ -140,13 +140,21 @@ class Left:
         if sites:
             self._changes[what, name] = _Change(self._read((what, name)), sites[0], fixture)
 
-    def _watch_variables(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        def change(environment: Any, name: Any, *value: Any) -> None:
+    def _watch_setting(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def set_variable(environment: Any, name: Any, value: Any) -> None:
             if name != _RUNNING:
                 self._before("environment", name, sys._getframe(1))  # noqa: SLF001 # who changes it
-            original(environment, name, *value)
+            original(environment, name, value)
 
-        return change
+        return set_variable
+
+    def _watch_removing(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def remove_variable(environment: Any, name: Any) -> None:
+            if name != _RUNNING:
+                self._before("environment", name, sys._getframe(1))  # noqa: SLF001
+            original(environment, name)
+
+        return remove_variable
 
     def _watch_directory(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def chdir(path: Any) -> None:

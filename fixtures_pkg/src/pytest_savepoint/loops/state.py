@@ -39,7 +39,9 @@ class State:
         if len(sys.modules) != self._modules:
             self._modules = len(sys.modules)
             self._applications = dict(self._find_applications())
-        overrides = {name: dict(app.dependency_overrides) for name, app in self._applications.items()}
+        overrides = {}
+        for name, app in self._applications.items():
+            overrides[name] = dict(app.dependency_overrides)
         return contextvars.copy_context(), overrides
 
     def application(self, app: Any) -> str | None:
