@@ -11,7 +11,7 @@ from pytest_savepoint.settings import Settings
 
 from savepoint_ci.progress import Display
 from savepoint_ci.state import Failed, State
-from savepoint_ci.suite.callers_coverage import CallersCoverage
+from savepoint_ci.suite.coverage_process import CoverageProcess
 
 __all__ = ["Invocation", "attempt"]
 
@@ -43,7 +43,7 @@ class Invocation:
     """`clean` removes also what is kept of failed tests."""
     form: str = ""
     """The form in which `report` prints the last report; empty makes a new one."""
-    coverage: CallersCoverage = field(default_factory=CallersCoverage, repr=False)
+    coverage: CoverageProcess = field(default_factory=CoverageProcess, repr=False)
     """What the steps of one process ask about coverage, they ask the same process of the caller's."""
 
     @property

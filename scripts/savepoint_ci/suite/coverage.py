@@ -16,9 +16,9 @@ from pytest_savepoint.settings import Settings
 from savepoint_ci.report.model import LINE_LIMIT, Coverage, FileCoverage, FilePatch, LineTests, PatchCoverage
 from savepoint_ci.report.text import clean_line, cut
 from savepoint_ci.suite.addopts import always_given
-from savepoint_ci.suite.callers_coverage import CallersCoverage
 from savepoint_ci.suite.changed_lines import changed_lines
 from savepoint_ci.suite.command import WITHHELD
+from savepoint_ci.suite.coverage_process import CoverageProcess
 from savepoint_ci.suite.coverage_settings import CallerCoverage, merge, own_arguments
 from savepoint_ci.suite.merge_base import NoBaseError
 
@@ -57,7 +57,7 @@ class CollectedCoverage:
 
 
 def plan_coverage(
-    callers: CallersCoverage,
+    process: CoverageProcess,
     python: Path,
     project: Path,
     report_folder: Path,
@@ -79,7 +79,7 @@ def plan_coverage(
         left.unlink()
     warnings: list[str] = []
     for config_file in (own.config_file or True, False):
-        answer = callers.ask(python, "settings", {"config_file": config_file}, project=project, environ=environ)
+        answer = process.ask(python, "settings", {"config_file": config_file}, project=project, environ=environ)
         missing = [name for name in ("pytest_cov", "coverage") if not answer["has"][name]]
         if missing:
             return CoveragePlan(environment={}, warnings=(_NOT_INSTALLED.format(missing[0], python),))
@@ -115,7 +115,7 @@ def plan_coverage(
 
 
 def collect_coverage(
-    callers: CallersCoverage,
+    process: CoverageProcess,
     settings: Settings,
     python: Path,
     project: Path,
@@ -144,7 +144,7 @@ def collect_coverage(
         "xml": str(folder.parent / "coverage.xml"),
         "changed": changed or {},
     }
-    answer = callers.ask(python, "read", request, project=project, environ=safe)
+    answer = process.ask(python, "read", request, project=project, environ=safe)
     warnings += [f"coverage.py: {text}" for text in answer["warnings"]]
     if "error" in answer:
         warnings.append(

@@ -13,8 +13,8 @@ import pytest
 from pytest_savepoint.settings import read_settings
 from savepoint_ci.report.model import FileLines, Report, Run, Verdict
 from savepoint_ci.report.only_flaky import with_only_flaky
-from savepoint_ci.suite.callers_coverage import CallersCoverage
 from savepoint_ci.suite.coverage import CollectedCoverage, collect_coverage, plan_coverage
+from savepoint_ci.suite.coverage_process import CoverageProcess
 
 # Whole runs of pytest, or of migrations, which take seconds.
 pytestmark = pytest.mark.e2e
@@ -89,7 +89,7 @@ FILES = {
 class Project:
     folder: Path
     arguments: tuple[str, ...] = ("-n", "2")
-    callers: CallersCoverage = field(default_factory=CallersCoverage)
+    process: CoverageProcess = field(default_factory=CoverageProcess)
 
     @property
     def environ(self):
@@ -107,7 +107,7 @@ class Project:
 
     def plan(self, **environ):
         return plan_coverage(
-            self.callers, Path(sys.executable), self.folder, self.report, environ={**self.environ, **environ},
+            self.process, Path(sys.executable), self.folder, self.report, environ={**self.environ, **environ},
             pytest_arguments=self.arguments,
         )  # fmt: skip
 
@@ -121,7 +121,7 @@ class Project:
     def collect(self, environ=None, **settings):
         read = read_settings(self.folder, flags=settings, environ={})
         inside = {**self.environ, **(environ or {})}
-        return collect_coverage(self.callers, read, Path(sys.executable), self.folder, self.report, environ=inside)
+        return collect_coverage(self.process, read, Path(sys.executable), self.folder, self.report, environ=inside)
 
     @property
     def report(self):
@@ -145,7 +145,7 @@ PLAIN = {
 def project(tmp_path):
     project = Project(tmp_path / "project")
     yield project
-    project.callers.close()
+    project.process.close()
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +155,7 @@ def measured(tmp_path_factory):
     assert done.returncode == 0, done.stdout + done.stderr
     assert plan.warnings == ()
     collected = project.collect()
-    project.callers.close()
+    project.process.close()
     return project, collected
 
 
@@ -354,9 +354,9 @@ def test_configuration_that_coverage_refuses_is_told(project):
     assert plan.arguments
 
 
-def test_callers_coverage_that_was_killed_meanwhile_is_started_again(project):
+def test_coverage_process_that_was_killed_meanwhile_is_started_again(project):
     before = project.write(PLAIN).plan()
-    (asked,) = [each for each in psutil.Process().children() if "caller_coverage.py" in each.cmdline()[-1]]
+    (asked,) = [each for each in psutil.Process().children() if each.cwd() == str(project.folder)]
     asked.kill()
     asked.wait()
     assert project.plan() == before
@@ -365,7 +365,7 @@ def test_callers_coverage_that_was_killed_meanwhile_is_started_again(project):
 def test_environment_without_pytest_cov_is_told(project, tmp_path):
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
     project.write(PLAIN)
-    python, asked = tmp_path / "bare" / "bin" / "python", CallersCoverage()
+    python, asked = tmp_path / "bare" / "bin" / "python", CoverageProcess()
     plan = plan_coverage(asked, python, project.folder, project.report, environ=project.environ)
     asked.close()
     assert plan.arguments == ()

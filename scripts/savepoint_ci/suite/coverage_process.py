@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import subprocess
 
-__all__ = ["CallersCoverage"]
+__all__ = ["CoverageProcess"]
 
 _SCRIPT = Path(__file__).with_name("caller_coverage.py")
 
 
-class CallersCoverage:
+class CoverageProcess:
     """`caller_coverage.py` in the caller's interpreter, loaded once for all questions; it ends with this process."""
 
     def __init__(self) -> None:
