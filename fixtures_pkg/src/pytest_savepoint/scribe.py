@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import platform
 import time
 from collections.abc import Generator
@@ -92,19 +93,25 @@ class Scribe:
     ) -> Generator[None, object, object]:
         self._facts += _repeated(terminalreporter)
         others = yield
+        # Among what is garbage by now may be a task that ignores its end: to collect it takes for ever.
+        gc.disable()
+        self._conclude(terminalreporter)
+        self._write("finished", exit=int(exitstatus), time=time.time())
+        gc.enable()
+        return others
+
+    def _conclude(self, terminal: pytest.TerminalReporter) -> None:
         from pytest_savepoint.diagnosis import diagnose  # noqa: PLC0415 # what no test has to wait for
 
         findings = diagnose(self._facts, on_fault=lambda text: self._write("warning", text=text))
         if findings:
-            self._show(terminalreporter, findings)
+            self._show(terminal, findings)
         for grown in (fact for fact in self._facts if fact["kind"] == "growth"):
             self._write("growth", **{name: grown[name] for name in ("worker", "first", "last", "tests", "allocated")})
         for finding in findings:
             self._write("finding", **finding.as_dict())
         for silence in marked_silences(self._facts):
             self._write("silence", test=silence.test, code=silence.code, reason=silence.reason)
-        self._write("finished", exit=int(exitstatus), time=time.time())
-        return others
 
     def _show(self, terminal: pytest.TerminalReporter, findings: list[Finding]) -> None:
         from pytest_savepoint.diagnosis import shown  # noqa: PLC0415 # as above

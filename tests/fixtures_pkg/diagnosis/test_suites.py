@@ -244,3 +244,46 @@ def test_row_committed_through_an_application_is_named_at_the_request_of_the_tes
         {"test_guests.py": GUESTS, "pytest.ini": "[pytest]\nasyncio_mode = auto\n"}, "-p", "no:randomly"
     )
     assert suite.pointed_at == suite.marked, suite.output
+
+
+ENDLESS = {
+    "conftest.py": """
+import gc
+import os
+
+import pytest
+
+
+class Endless:
+    def __init__(self):
+        self.itself = self
+
+    def __del__(self):
+        os._exit(9)  # in place of a task that ignores that it is cancelled, and hangs
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary():
+    gc.collect()
+    Endless()
+    gc.set_threshold(300)
+""",
+    "test_forgetful.py": """
+import pytest
+
+
+async def save():
+    pass
+
+
+@pytest.mark.asyncio
+async def test_saves():
+    save()
+""",
+}
+
+
+def test_findings_are_written_before_what_never_ends_is_collected(diagnose_suite):
+    suite = diagnose_suite(ENDLESS)
+    assert [each["code"] for each in suite.findings] == ["SP403"], suite.output
+    assert suite.evidence[-1]["kind"] == "finished"
