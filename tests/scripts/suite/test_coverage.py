@@ -354,9 +354,13 @@ def test_configuration_that_coverage_refuses_is_told(project):
     assert plan.arguments
 
 
+def _children():
+    return [each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE]
+
+
 def test_coverage_process_that_was_killed_meanwhile_is_started_again(project):
     before = project.write(PLAIN).plan()
-    (asked,) = [each for each in psutil.Process().children() if each.cwd() == str(project.folder)]
+    (asked,) = [each for each in _children() if each.cwd() == str(project.folder)]
     asked.kill()
     asked.wait()
     assert project.plan() == before

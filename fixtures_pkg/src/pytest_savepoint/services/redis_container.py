@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 from pathlib import Path
@@ -72,9 +73,10 @@ class RedisContainer:
 def _wait(container: Container, image: str, timeout: float) -> tuple[str, int]:
     deadline = time.monotonic() + timeout
     while container.is_running() and time.monotonic() < deadline:
-        host, port = container.published(_PORT)
-        if answers(host, port):
-            return host, port
+        with contextlib.suppress(ServerError):  # it may have ended since
+            host, port = container.published(_PORT)
+            if answers(host, port):
+                return host, port
         time.sleep(_PAUSE)  # before any loop or test: nothing else waits
     raise ServerError(
         f"Redis in a container of {image} did not start, or did not answer within {timeout:g} s.\n"
